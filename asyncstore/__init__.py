@@ -1,0 +1,67 @@
+"""asyncstore: an async-first storage client for datasets.
+
+Names are loaded on first use: `import asyncstore` loads no service's SDK, starts no thread and
+opens no socket.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from asyncstore.errors import StoreError as StoreError
+    from asyncstore.types import Blob as Blob
+    from asyncstore.types import ObjectMeta as ObjectMeta
+    from asyncstore.types import Span as Span
+    from asyncstore.url import StoreURL as StoreURL
+
+_HOMES = {
+    "errors": (
+        "AlreadyExistsError",
+        "BatchError",
+        "ConfigurationError",
+        "DatasetCorruptError",
+        "DatasetError",
+        "DatasetExistsError",
+        "DatasetLockedError",
+        "DatasetNotFoundError",
+        "DeadlineError",
+        "IntegrityError",
+        "InvalidPathError",
+        "InvalidSpanError",
+        "NotFoundError",
+        "NotSupportedError",
+        "ObjectChangedError",
+        "PermissionDeniedError",
+        "PreconditionError",
+        "ReadOnlyError",
+        "StoreError",
+        "ThrottledError",
+        "TransientError",
+        "UnauthenticatedError",
+        "UnavailableError",
+    ),
+    "types": ("Blob", "ObjectMeta", "Span"),
+    "url": ("StoreURL",),
+}
+_HOME = {name: module for module, names in _HOMES.items() for name in names}
+
+__all__ = ["__version__", *sorted(_HOME)]  # noqa: PLE0604 - names all
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        value = getattr(import_module(f"asyncstore.{_HOME[name]}"), name)
+    elif name in ("sync", "testing"):
+        value = import_module(f"asyncstore.{name}")
+    else:
+        raise AttributeError(f"module 'asyncstore' has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOME})

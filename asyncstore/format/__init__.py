@@ -1,0 +1,1 @@
+"""The on-disk format of datasets: bytes in, values out; no I/O, no clock."""

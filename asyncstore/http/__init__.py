@@ -1,0 +1,1 @@
+"""The HTTP engine: one transport beneath everything that speaks HTTP."""

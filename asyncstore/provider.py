@@ -1,0 +1,267 @@
+"""The contract between the library and a storage service.
+
+Whoever adds a service implements `Provider` in one file, adds one line to `registry`, and lets
+`asyncstore.testing.ProviderContract` say whether it works. A provider does what it is told, once:
+it does not retry, cache, limit or log; layers do. Keys come validated, whole in their bucket
+(without the store's prefix taken off), but a provider must survive any key that a listing of
+its own returned.
+
+Every method raises `StoreError`s only, with `op` and `url` set and `outcome` true to what the
+provider knows, and may be cancelled at any await, leaving nothing behind.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar, runtime_checkable
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from contextlib import AbstractAsyncContextManager
+
+    from asyncstore.errors import StoreError
+    from asyncstore.types import Blob, Buffer, Limits, ObjectMeta, Page, Span, Stream
+
+A = TypeVar("A")
+
+
+class Upload(Protocol):
+    """An object on its way in parts. Nothing is visible before `complete` has returned."""
+
+    async def put_part(self, number: int, data: Buffer, /) -> None:
+        """Send one part.
+
+        Args:
+            number: from 1, without gaps. Where `Limits.parallel_parts` is false, parts come
+                one after another, in order.
+            data: between `Limits.part_min` and `Limits.part_max` bytes; the last may be less.
+        """
+        ...
+
+    async def complete(self) -> ObjectMeta:
+        """Join parts 1 to n into the object.
+
+        Raises:
+            AlreadyExistsError, PreconditionError: as in `Provider.put`.
+            IntegrityError: where a part is missing, or the service joined something else.
+        """
+        ...
+
+    async def abort(self) -> None:
+        """Give the upload up and free what the service keeps of it; twice is as once."""
+        ...
+
+
+class Provider(Protocol):
+    """One bucket, folder or memory of a storage service."""
+
+    limits: Limits
+
+    def locate(self, key: str, /) -> str:
+        """Return the URL of a key, such as `"s3://bucket/key"`, for messages."""
+        ...
+
+    async def head(self, key: str, /) -> ObjectMeta:
+        """Return an object's metadata.
+
+        Raises:
+            NotFoundError: where the service says there is no such object or bucket.
+        """
+        ...
+
+    async def get(
+        self,
+        key: str,
+        /,
+        *,
+        span: Span = ...,
+        into: memoryview | None = None,
+        if_match: str | None = None,
+    ) -> Blob:
+        """Read an object or a span of it; a span past the end reads what there is, maybe nothing.
+
+        Args:
+            key: the object.
+            span: which bytes; see `Span`.
+            into: where the bytes go; the blob's `data` is then a view of its beginning.
+            if_match: an `ObjectMeta.etag`; read this version or none.
+
+        Raises:
+            NotFoundError: no such object.
+            ObjectChangedError: the object is not the version of `if_match`.
+            InvalidSpanError: `into` is too small for what `span` asks.
+            IntegrityError: a checksum or the length is wrong.
+        """
+        ...
+
+    def open(
+        self, key: str, /, *, span: Span = ..., if_match: str | None = None
+    ) -> AbstractAsyncContextManager[Stream]:
+        """Read an object, or a span of it, as it arrives; errors as in `get`."""
+        ...
+
+    async def put(
+        self,
+        key: str,
+        data: Buffer,
+        /,
+        *,
+        if_match: str | None = None,
+        if_absent: bool = False,
+        content_type: str | None = None,
+        metadata: Mapping[str, str] | None = None,
+    ) -> ObjectMeta:
+        """Write a whole object in one request; it is there, whole, when this returns.
+
+        Args:
+            key: the object.
+            data: its bytes, at most `Limits.put`.
+            if_match: replace only the version with this `ObjectMeta.etag`.
+            if_absent: create only.
+            content_type: the media type.
+            metadata: name-value pairs; names are lower-case `[a-z0-9-]`, values printable ASCII.
+
+        Raises:
+            AlreadyExistsError: `if_absent`, and there is one.
+            PreconditionError: `if_match`, and it is another version or none.
+            NotSupportedError: the service lacks what was asked for; nothing was written.
+        """
+        ...
+
+    async def begin_upload(
+        self,
+        key: str,
+        /,
+        *,
+        size: int | None = None,
+        if_match: str | None = None,
+        if_absent: bool = False,
+        content_type: str | None = None,
+        metadata: Mapping[str, str] | None = None,
+    ) -> Upload:
+        """Begin to write an object in parts; conditions hold at `Upload.complete`.
+
+        Args:
+            size: the whole object's bytes, where known.
+            key, if_match, if_absent, content_type, metadata: as in `put`.
+        """
+        ...
+
+    async def copy(
+        self,
+        source: str,
+        target: str,
+        /,
+        *,
+        if_match: str | None = None,
+        if_absent: bool = False,
+    ) -> ObjectMeta:
+        """Copy an object within the provider, at the service, of any size; returns the new one.
+
+        Args:
+            source: the object to copy, with its metadata.
+            target: where to.
+            if_match: copy only this version of the source.
+            if_absent: create the target only.
+
+        Raises:
+            NotFoundError: no source.
+            ObjectChangedError: the source is not the version of `if_match`, or changed meanwhile.
+            AlreadyExistsError: `if_absent`, and there is a target.
+        """
+        ...
+
+    async def delete(self, keys: Sequence[str], /) -> Mapping[str, StoreError]:
+        """Delete up to `Limits.delete` objects; return the error of each that failed.
+
+        A missing object counts as deleted. Raises only where the whole call failed.
+        """
+        ...
+
+    async def list_page(
+        self,
+        prefix: str,
+        /,
+        *,
+        cursor: str | None = None,
+        after: str | None = None,
+        delimiter: bool = False,
+        limit: int = 1000,
+    ) -> Page:
+        """List keys that begin with `prefix`; an absent prefix is an empty page.
+
+        Args:
+            prefix: a beginning of keys, not a folder: `"a"` lists `a`, `a/b` and `ab`.
+            cursor: a previous page's `Page.cursor`, with the other arguments unchanged.
+            after: list only keys after this one, in the service's order.
+            delimiter: fold keys with a further `/` behind the prefix into `Page.prefixes`.
+            limit: most objects and prefixes on the page, 1 to 1,000.
+
+        Raises:
+            NotFoundError: no such bucket.
+            IntegrityError: the listing contradicts itself, and cannot be proven complete.
+        """
+        ...
+
+    async def aclose(self) -> None:
+        """Free everything; twice is as once. Local: flush what was deferred."""
+        ...
+
+
+@runtime_checkable
+class Presigns(Protocol):
+    """Ability: make URLs that work without credentials for a while."""
+
+    async def presign(
+        self,
+        key: str,
+        /,
+        *,
+        method: Literal["GET", "PUT", "HEAD", "DELETE"] = "GET",
+        expires: float = 900.0,
+        content_type: str | None = None,
+    ) -> str:
+        """Return a URL for one `method` on `key`, good for `expires` seconds (7 days at most).
+
+        The URL is a secret: it carries a signature.
+
+        Raises:
+            ConfigurationError: `expires` is out of range, or the credentials cannot sign.
+        """
+        ...
+
+
+@runtime_checkable
+class MovesPrefix(Protocol):
+    """Ability: rename everything under a prefix at once, atomically."""
+
+    async def move_prefix(self, source: str, target: str, /) -> None:
+        """Rename folder `source` to `target`, neither with a slash at its end.
+
+        Raises:
+            NotFoundError: nothing is under `source`.
+            AlreadyExistsError: something is at `target`.
+        """
+        ...
+
+
+@runtime_checkable
+class Diagnoses(Protocol):
+    """Ability: tell what would be used and what the service supports, for `doctor`."""
+
+    async def diagnose(self) -> Mapping[str, Any]:
+        """Return facts as JSON values, without secrets.
+
+        Keys, where they apply: `identity` (masked), `source` (where the credentials come from),
+        `expires_at`, `endpoint`, `region`, `clock_drift` (seconds), `capabilities`
+        (name to `True`, `False` or text).
+        """
+        ...
+
+
+def ability(provider: Any, protocol: type[A], /) -> A | None:
+    """Return the first of `provider` and what its layers wrap that has the ability, or `None`."""
+    while provider is not None:
+        if isinstance(provider, protocol):
+            return provider
+        provider = getattr(provider, "inner", None)
+    return None

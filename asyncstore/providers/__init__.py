@@ -1,0 +1,1 @@
+"""Storage services, one module or package each, independent of one another."""
