@@ -1,0 +1,1 @@
+"""What tests need: the contract suite, real servers, stand-ins and faults."""
