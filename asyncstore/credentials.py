@@ -146,7 +146,7 @@ class Refreshing(Generic[T]):
             value = await made if inspect.isawaitable(made) else made
         except (StoreError, asyncio.CancelledError):
             raise
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - it is the user's own code
             # The source's own text may hold a secret: name its kind, drop the rest.
             raise ConfigurationError(
                 f"the source of credentials raised {type(error).__name__}"

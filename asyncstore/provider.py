@@ -141,8 +141,12 @@ class Provider(Protocol):
         """Begin to write an object in parts; conditions hold at `Upload.complete`.
 
         Args:
+            key: the object.
             size: the whole object's bytes, where known.
-            key, if_match, if_absent, content_type, metadata: as in `put`.
+            if_match: as in `put`.
+            if_absent: as in `put`.
+            content_type: as in `put`.
+            metadata: as in `put`.
         """
         ...
 

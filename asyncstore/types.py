@@ -110,8 +110,8 @@ class ObjectMeta:
         version: str | None = None,
         modified: datetime | str | None = None,
         content_type: str | None = None,
-        metadata: Mapping[str, str] = {},  # noqa: B006 - never written to
-        checksums: Mapping[str, str] = {},  # noqa: B006
+        metadata: Mapping[str, str] = {},
+        checksums: Mapping[str, str] = {},
     ) -> None:
         self.key = key
         self.size = size

@@ -108,7 +108,7 @@ class StoreURL:
         Raises:
             InvalidPathError: at a bucket's root.
         """
-        head, slash, last = self.path.rpartition("/")
+        head, _, last = self.path.rpartition("/")
         if not last:
             raise InvalidPathError(f"{self} has no parent")
         if self.scheme == "file":
