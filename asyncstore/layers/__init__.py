@@ -1,0 +1,1 @@
+"""Behaviour around any provider: retry, limits, read-only, tracing."""
