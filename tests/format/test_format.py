@@ -114,6 +114,7 @@ def test_a_lock_is_read_as_it_was_written(node, expires, tag):
 def test_a_lock_of_deep_lake_is_eighteen_bytes_that_name_machine_time_and_process():
     data = b"\x01\x00\x00\x00\xfc\x02+\xe4\x8c\x83\xc2\xc0\xdaA\x17\x1f\x00\x00"
     lock = LockRecord.parse(data)
+    assert lock is not None
     assert lock.node == 0x02FC00000001
     assert math.isclose(lock.expires, 1795361294.196079, abs_tol=1)
     assert lock.process == 0x1F17
@@ -257,7 +258,7 @@ def test_commits_of_deleted_branches_may_be_left_behind():
 
 def test_a_history_of_a_hundred_thousand_commits_in_a_row_is_read():
     names = [FIRST_COMMIT, *(f"{i:040x}" for i in range(100_000))]
-    node = {"branch": "main", "commit_time": None}
+    node: dict[str, object] = {"branch": "main", "commit_time": None}
     commits = {
         name: node | {"parent": names[i - 1] if i else None, "children": names[i + 1 : i + 2]}
         for i, name in enumerate(names)
