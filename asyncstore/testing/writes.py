@@ -158,9 +158,9 @@ class Writes(Terms):
         if not provider.limits.metadata or "metadata" in self.lacks:
             for option in ({"metadata": pairs}, {"content_type": "text/plain"}):
                 with pytest.raises(NotSupportedError):
-                    await provider.put(root + "a", b"x", **option)  # type: ignore[arg-type]
+                    await provider.put(root + "a", b"x", **option)
                 with pytest.raises(NotSupportedError):
-                    await provider.begin_upload(root + "a", **option)  # type: ignore[arg-type]
+                    await provider.begin_upload(root + "a", **option)
             assert not await exists(provider, root + "a")
             return
         await provider.put(root + "a", b"x", content_type="image/x-thing", metadata=pairs)
