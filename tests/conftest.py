@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
+pytest_plugins = ["pytester", "asyncstore.testing.no_skips", "asyncstore.testing.watch"]
+
+
 @pytest.fixture(scope="session")
 def seaweedfs() -> Iterator[SeaweedFS]:
     with SeaweedFS() as server:

@@ -16,6 +16,7 @@ import urllib.request
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
+from asyncstore.testing.canary import CANARY_SECRET, guard
 from asyncstore.testing.process import Process, answers, free_ports, program
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ class Server:
     process: Process
     url: str = ""
     access_key: str = "testaccess"
-    secret_key: str = field(default="testsecret123", repr=False)
+    secret_key: str = field(default=CANARY_SECRET, repr=False)
     region: str = REGION
 
     def __enter__(self) -> Self:
@@ -54,6 +55,8 @@ class Server:
         except BaseException:
             self.process.close()
             raise
+        if self.secret_key:
+            guard(self.secret_key)
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -1,0 +1,120 @@
+"""Secrets that must never be seen, and how to look for them.
+
+Tests use these values wherever the library takes a secret, or `guard` one that a server has made
+up. `asyncstore.testing.watch` then looks for them in everything that a test run puts out.
+"""
+
+from __future__ import annotations
+
+import base64
+import pickle
+import re
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from asyncstore.errors import StoreError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+MARK = "cAnArY7z"
+"""What every canary begins with: letters and digits, so that it survives quoting."""
+
+CANARY_SECRET = f"{MARK}SecretAccessKeyNobodyShouldSee01"
+"""A secret key, 40 characters long as Amazon's are."""
+
+CANARY_TOKEN = f"{MARK}TokenNobodyShouldSee02"
+"""A bearer, session or hub token."""
+
+CANARY_PASSWORD = f"{MARK}PasswordNobodyShouldSee03"
+"""A password, client secret or refresh token."""
+
+_LEAST = 8
+_MOST_DEEP = 50
+
+
+def _forms(secret: str) -> Iterator[str]:
+    """Yield the secret as it may look: plain, quoted, escaped, in base 64 and base 16."""
+    yield secret
+    yield quote(secret, safe="")
+    yield secret.encode("unicode_escape").decode()
+    raw = secret.encode()
+    yield raw.hex()
+    for shift in range(3):
+        # Characters that also depend on what stands before or after are cut off.
+        coded = base64.b64encode(bytes(shift) + raw)
+        cut = coded[(0, 2, 3)[shift] : (shift + len(raw)) * 8 // 6]
+        yield cut.decode()
+        yield cut.translate(bytes.maketrans(b"+/", b"-_")).decode()
+
+
+_guarded: set[str] = set()
+_forms_of_all: dict[str, None] = {}
+_pattern = re.compile("")
+
+
+def guard(secret: str, /) -> str:
+    """Have a secret looked for from now on, besides the canaries; return it.
+
+    Args:
+        secret: at least 8 characters, of which none is found elsewhere by chance.
+    """
+    global _pattern  # noqa: PLW0603 - one pattern for the process, as there is one output
+    if len(secret) < _LEAST:
+        raise ValueError(f"a secret of fewer than {_LEAST} characters is found everywhere")
+    if secret not in _guarded:
+        _guarded.add(secret)
+        _forms_of_all.update(dict.fromkeys(_forms(secret)))
+        forms = "|".join(map(re.escape, _forms_of_all))
+        _pattern = re.compile(f"(?:{forms})[A-Za-z0-9+/=%_-]*")
+    return secret
+
+
+guard(MARK)
+
+
+def find(text: str | bytes, /) -> str | None:
+    """Return what surrounds the first secret in `text`, itself masked, or `None`."""
+    if isinstance(text, bytes):
+        text = text.decode("latin-1")
+    found = _pattern.search(text)
+    if found is None:
+        return None
+    before = text[max(0, found.start() - 60) : found.start()]
+    after = _pattern.sub("<SECRET>", text[found.end() : found.end() + 200])[:60]
+    return f"{before}<SECRET>{after}"
+
+
+def told(error: BaseException, /) -> Iterator[str]:
+    """Yield what an exception tells: texts, reprs, attributes, notes, pickle; causes and members.
+
+    The context counts even where `from None` hides it: debuggers and error trackers show it.
+    """
+    seen: set[int] = set()
+    waiting: list[BaseException] = [error]
+    while waiting and len(seen) < _MOST_DEEP:
+        one = waiting.pop()
+        if id(one) in seen:
+            continue
+        seen.add(id(one))
+        yield f"{type(one).__name__}: {one}"
+        yield f"{one!r} {one.args!r} {vars(one)!r}"
+        if isinstance(one, StoreError):
+            yield pickle.dumps(one).decode("latin-1")
+        waiting += [link for link in (one.__cause__, one.__context__) if link is not None]
+        if isinstance(one, BaseExceptionGroup):
+            waiting += one.exceptions
+
+
+def shows(value: Any, /) -> str | None:
+    """Return where a value shows a secret by `repr`, `str`, `format` or pickle, or `None`.
+
+    A value that refuses to be pickled shows nothing that way. For an exception, all that it tells.
+    """
+    texts = [repr(value), str(value), f"{value}"]
+    if isinstance(value, BaseException):
+        texts += told(value)
+    with suppress(TypeError, AttributeError, pickle.PicklingError, StoreError):
+        texts.append(pickle.dumps(value).decode("latin-1"))
+    return next((place for text in texts if (place := find(text))), None)
