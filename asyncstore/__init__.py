@@ -13,6 +13,9 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from asyncstore.errors import StoreError as StoreError
+    from asyncstore.layers import RetryPolicy as RetryPolicy
+    from asyncstore.store import Store as Store
+    from asyncstore.store import open_store as open_store
     from asyncstore.types import Blob as Blob
     from asyncstore.types import ObjectMeta as ObjectMeta
     from asyncstore.types import Span as Span
@@ -44,6 +47,8 @@ _HOMES = {
         "UnauthenticatedError",
         "UnavailableError",
     ),
+    "layers": ("RetryPolicy",),
+    "store": ("Store", "open_store"),
     "types": ("Blob", "ObjectMeta", "Span"),
     "url": ("StoreURL",),
 }

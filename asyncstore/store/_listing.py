@@ -1,0 +1,117 @@
+"""Listings: pages at the provider, an iterator for the user.
+
+The next page is asked for while this one is being used. Breaking out of the loop leaves nothing
+behind: no generator waits inside a task group, and the page under way ends with the iterator.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from asyncio import _get_running_loop
+from typing import TYPE_CHECKING, Any, Self
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
+
+    from asyncstore.types import ObjectMeta, Page
+
+
+class Listing:
+    """Objects in a service's order, page after page; iterate once.
+
+    Args:
+        fetch: returns the page at a cursor.
+        mine: turns a provider's metadata into the store's.
+        prefix: the store's own; an object of exactly this name is a folder's marker, which has
+            no key below the store.
+    """
+
+    def __init__(
+        self,
+        fetch: Callable[[str | None], Awaitable[Page]],
+        mine: Callable[[ObjectMeta], ObjectMeta],
+        prefix: str,
+    ) -> None:
+        self._fetch = fetch
+        self._mine = mine
+        self._prefix = prefix
+        self._page: Iterator[ObjectMeta] = iter(())
+        self._cursor: str | None = None
+        self._ahead: asyncio.Task[Page] | None = None
+        self._begun = False
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> ObjectMeta:
+        while True:
+            for meta in self._page:
+                if meta.key != self._prefix:
+                    return self._mine(meta)
+            if self._begun and self._cursor is None:
+                raise StopAsyncIteration
+            await self._turn()
+
+    async def aclose(self) -> None:
+        """End the listing, and the request for the next page."""
+        self._page, self._cursor, self._begun = iter(()), None, True
+        ahead, self._ahead = self._ahead, None
+        if ahead is not None:
+            ahead.cancel()
+            await asyncio.wait([ahead])
+
+    async def _turn(self) -> None:
+        ahead, self._ahead = self._ahead, None
+        try:
+            page = await (ahead if ahead is not None else self._fetch(self._cursor))
+        except BaseException:
+            if ahead is not None:
+                ahead.cancel()
+            raise
+        self._begun = True
+        self._cursor = page.cursor
+        self._page = iter(page.objects)
+        loop = _get_running_loop()
+        if page.cursor is not None and loop is not None:
+            self._ahead = loop.create_task(_awaited(self._fetch(page.cursor)))
+            self._ahead.add_done_callback(_seen)
+
+    def __del__(self) -> None:
+        ahead = self._ahead
+        if ahead is not None and not ahead.done() and not ahead.get_loop().is_closed():
+            ahead.get_loop().call_soon_threadsafe(ahead.cancel)
+
+
+async def _awaited(page: Awaitable[Page]) -> Page:
+    return await page
+
+
+def _seen(task: asyncio.Task[Any]) -> None:
+    """Mark an error as seen: where the consumer left, nobody else will."""
+    if not task.cancelled():
+        task.exception()
+
+
+async def levels(
+    fetch: Callable[[str, str | None], Awaitable[Page]],
+    start: str,
+    mine: Callable[[ObjectMeta], ObjectMeta],
+    prefix: str,
+) -> AsyncGenerator[tuple[str, list[str], list[ObjectMeta]]]:
+    """Walk a tree from the top; prefixes that the caller takes out of the list are not entered."""
+    strip = len(prefix)
+    waiting = [start]
+    while waiting:
+        here = waiting.pop()
+        prefixes: list[str] = []
+        objects: list[ObjectMeta] = []
+        cursor: str | None = None
+        while True:
+            page = await fetch(here, cursor)
+            prefixes += [name[strip:] for name in page.prefixes]
+            objects += [mine(meta) for meta in page.objects if meta.key != prefix]
+            cursor = page.cursor
+            if cursor is None:
+                break
+        yield here[strip:], prefixes, objects
+        waiting += [prefix + name for name in reversed(prefixes)]

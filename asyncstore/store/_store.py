@@ -1,0 +1,738 @@
+"""`Store`: what a user does with the objects under one path."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+from asyncstore.errors import (
+    BatchError,
+    ConfigurationError,
+    NotFoundError,
+    NotSupportedError,
+    StoreError,
+)
+from asyncstore.provider import Diagnoses, Presigns, ability
+from asyncstore.store import _reading, _writing
+from asyncstore.store._listing import Listing, levels
+from asyncstore.store._together import each
+from asyncstore.types import WHOLE, Blob, ObjectMeta, Span
+from asyncstore.url import check_key, check_prefix
+
+if TYPE_CHECKING:
+    from collections.abc import (
+        AsyncGenerator,
+        AsyncIterable,
+        AsyncIterator,
+        Callable,
+        Iterable,
+        Mapping,
+        MutableSequence,
+        Sequence,
+    )
+    from contextlib import AbstractAsyncContextManager
+    from types import TracebackType
+
+    from asyncstore.provider import Provider
+    from asyncstore.store._live import Live, Recipe
+    from asyncstore.types import Page, SpanLike, Stream
+    from asyncstore.url import StoreURL
+
+WRITE_ID = "asyncstore-write-id"
+"""Metadata by which a write knows itself again; the user does not see it."""
+
+GAP = 64 * 1024
+
+
+class Store:
+    """The objects under one path of a storage service. Made by `open_store`.
+
+    Use it with `async with`, or on its own and `await store.aclose()` at the end. It may be used
+    from any number of tasks, threads and event loops, in forked children, and from trio; it
+    pickles as a recipe without secrets. Keys are relative to the path.
+
+    Attributes:
+        url: where it is.
+    """
+
+    __slots__ = ("__weakref__", "_live", "_prefix", "_strip", "url")
+
+    def __init__(self, live: Live, url: StoreURL, prefix: str) -> None:
+        self._live = live
+        self.url = url
+        self._prefix = prefix
+        self._strip = len(prefix)
+
+    # ---- reading
+
+    async def get(
+        self, key: str, /, *, span: SpanLike = WHOLE, if_match: str | None = None
+    ) -> Blob:
+        """Read an object, or a span of it.
+
+        Args:
+            key: the object.
+            span: bytes as `(start, stop)`, a `slice` or a `Span`, half-open; negative positions
+                count from the end; past the end there is nothing.
+            if_match: an `ObjectMeta.etag`: read this version or none.
+
+        Returns:
+            The bytes: `blob.data` supports the buffer protocol, `bytes(blob)` copies them,
+            `blob.meta` is the object's metadata.
+
+        Raises:
+            NotFoundError: no such object.
+            ObjectChangedError: it is not the version of `if_match`, or was replaced meanwhile.
+            IntegrityError: the bytes are not those that the service said it sent.
+        """
+        provider = self._live.provider()
+        if span is WHOLE:
+            blob = await provider.get(self._whole(key), if_match=if_match)
+        else:
+            span = Span.of(span)
+            blob = await _reading.read(provider, self._whole(key), span, if_match=if_match)
+        meta = blob.meta
+        if self._strip or meta.metadata:
+            blob.meta = self._mine(meta)
+        return blob
+
+    async def get_into(
+        self, key: str, buffer: Any, /, *, span: SpanLike = WHOLE, if_match: str | None = None
+    ) -> Blob:
+        """Read an object, or a span of it, into memory that is there already.
+
+        Args:
+            key: the object.
+            buffer: writable and C-contiguous, such as a `bytearray` or a NumPy array, with at
+                least as many bytes as come.
+            span: as in `get`.
+            if_match: as in `get`.
+
+        Returns:
+            A blob whose `data` is a view of the buffer's beginning.
+
+        Raises:
+            InvalidSpanError: the buffer is too small.
+            TypeError: the buffer is read-only or not contiguous.
+        """
+        into = memoryview(buffer)
+        if into.readonly or not into.c_contiguous:
+            raise TypeError("get_into needs a writable, contiguous buffer")
+        into = into.cast("B") if into.nbytes else memoryview(bytearray())
+        blob = await _reading.read(
+            self._live.provider(), self._whole(key), Span.of(span), into=into, if_match=if_match
+        )
+        blob.meta = self._mine(blob.meta)
+        return blob
+
+    async def get_range(
+        self,
+        key: str,
+        start: int | None,
+        stop: int | None = None,
+        /,
+        *,
+        if_match: str | None = None,
+    ) -> Blob:
+        """Read bytes `[start, stop)`, which mean what they mean in a slice; see `get`."""
+        return await self.get(key, span=Span(start, stop), if_match=if_match)
+
+    async def get_ranges(
+        self,
+        key: str,
+        spans: Sequence[SpanLike],
+        /,
+        *,
+        gap: int = GAP,
+        if_match: str | None = None,
+    ) -> list[Blob]:
+        """Read several spans of one version of an object, neighbours in one request.
+
+        Args:
+            key: the object.
+            spans: in any order, overlaps allowed, each as in `get`.
+            gap: read across at most this many unwanted bytes to save a request.
+            if_match: as in `get`.
+
+        Returns:
+            A blob for each span, in their order. Blobs may share memory.
+
+        Raises:
+            ObjectChangedError: the object was replaced again and again meanwhile.
+        """
+        wanted = [Span.of(span) for span in spans]
+        whole = self._whole(key)
+        if not wanted:
+            return []
+        blobs = await _reading.read_ranges(
+            self._live.provider(), whole, wanted, gap=gap, if_match=if_match
+        )
+        meta = self._mine(blobs[0].meta)
+        for blob in blobs:
+            blob.meta = meta
+        return blobs
+
+    def stream(
+        self, key: str, /, *, span: SpanLike = WHOLE, if_match: str | None = None
+    ) -> AbstractAsyncContextManager[Stream]:
+        """Read an object as it arrives: `async with store.stream(key) as s: async for view in s`.
+
+        `s.meta` is the object's metadata. A view is good until the next one is asked for. A
+        connection that breaks is resumed in the same version. Errors are as in `get`.
+        """
+        whole = self._whole(key)
+        return _Streaming(self, self._live.provider, whole, Span.of(span), if_match)
+
+    async def head(self, key: str, /) -> ObjectMeta:
+        """Return an object's metadata.
+
+        Raises:
+            NotFoundError: no such object or bucket.
+        """
+        return self._mine(await self._live.provider().head(self._whole(key)))
+
+    async def exists(self, key: str, /) -> bool:
+        """Say whether there is such an object.
+
+        Raises:
+            NotFoundError: there is no such bucket.
+            PermissionDeniedError: the service does not tell. Forbidden is not absent.
+        """
+        whole = self._whole(key)
+        provider = self._live.provider()
+        try:
+            await provider.head(whole)
+        except NotFoundError:
+            # A HEAD has no body to say what is missing; a listing fails for a missing bucket.
+            if not self._live.found:
+                await provider.list_page(whole, limit=1)
+                self._live.found = True
+            return False
+        self._live.found = True
+        return True
+
+    def list(self, prefix: str = "", /, *, after: str | None = None) -> AsyncIterator[ObjectMeta]:
+        """Iterate over the objects whose keys begin with `prefix`, in the service's order.
+
+        Args:
+            prefix: a beginning of keys, not a folder: `"a"` lists `a`, `a/b` and `ab`.
+            after: only keys after this one.
+
+        Raises:
+            NotFoundError: no such bucket; an absent prefix is an empty listing.
+            IntegrityError: the service's listing is not provably complete.
+        """
+        start = self._prefix + check_prefix(prefix)
+        behind = None if after is None else self._prefix + check_prefix(after)
+
+        def fetch(cursor: str | None) -> Any:
+            return self._live.provider().list_page(start, cursor=cursor, after=behind)
+
+        return Listing(fetch, self._mine, self._prefix)
+
+    def walk(
+        self, prefix: str = "", /
+    ) -> AsyncGenerator[tuple[str, Sequence[str], Sequence[ObjectMeta]]]:
+        """Iterate over folders from the top, as `os.walk` does.
+
+        Args:
+            prefix: `""`, or a folder ending in `/`; a `/` is added where it has none.
+
+        Yields:
+            `(folder, folders, objects)`: its prefix, the prefixes one level below, each ending
+            in `/`, and the objects directly in it. What is taken out of the list of folders is
+            not entered.
+        """
+        folder = check_prefix(prefix)
+        if folder and not folder.endswith("/"):
+            folder += "/"
+
+        async def fetch(here: str, cursor: str | None) -> Page:
+            return await self._live.provider().list_page(here, cursor=cursor, delimiter=True)
+
+        return levels(fetch, self._prefix + folder, self._mine, self._prefix)
+
+    # ---- writing
+
+    async def put(
+        self,
+        key: str,
+        data: Any,
+        /,
+        *,
+        if_absent: bool = False,
+        if_match: str | None = None,
+        content_type: str | None = None,
+        metadata: Mapping[str, str] | None = None,
+    ) -> ObjectMeta:
+        """Write a whole object; it is there, whole, when this returns. Large ones go in parts.
+
+        Args:
+            key: the object; replaced where it exists.
+            data: bytes, or any C-contiguous buffer such as a NumPy array.
+            if_absent: create only.
+            if_match: replace only the version with this `ObjectMeta.etag`.
+            content_type: the media type.
+            metadata: name-value pairs; names are lower-case `[a-z0-9-]`, values printable ASCII.
+
+        Raises:
+            AlreadyExistsError: `if_absent`, and there is one.
+            PreconditionError: `if_match`, and it is another version, or none.
+            NotSupportedError: the service lacks what was asked for; nothing was written.
+            StoreError: `outcome` says whether the write may have happened.
+            TypeError: `data` is no such buffer.
+        """
+        whole = self._whole(key)
+        flat = _writing.flat(data)
+        conditions = _conditions(
+            if_absent=if_absent,
+            if_match=if_match,
+            content_type=content_type,
+            metadata=metadata,
+        )
+        return self._mine(await _writing.put(self._live.provider(), whole, flat, conditions))
+
+    async def put_stream(
+        self,
+        key: str,
+        source: Any,
+        /,
+        *,
+        size: int | None = None,
+        part_size: int | None = None,
+        if_absent: bool = False,
+        if_match: str | None = None,
+        content_type: str | None = None,
+        metadata: Mapping[str, str] | None = None,
+    ) -> ObjectMeta:
+        """Write an object from a source, without holding all of it in memory.
+
+        The object is there only when all of the source came; on an error or a cancellation
+        what was sent is given up.
+
+        Args:
+            key: the object; replaced where it exists.
+            source: a `pathlib.Path`, a binary file object (sync or async `read`), or an iterable
+                or async iterable of bytes-like chunks of any sizes.
+            size: how many bytes come, where known; anything else is an error.
+            part_size: bytes per request; by default chosen from the size. Up to five are held.
+            if_absent: as in `put`.
+            if_match: as in `put`.
+            content_type: as in `put`.
+            metadata: as in `put`.
+
+        Raises:
+            ObjectChangedError: the source file changed meanwhile, or had not `size` bytes.
+            StoreError: as in `put`.
+            OSError: the source cannot be read.
+        """
+        whole = self._whole(key)
+        conditions = _conditions(
+            if_absent=if_absent,
+            if_match=if_match,
+            content_type=content_type,
+            metadata=metadata,
+        )
+        written = await _writing.put_stream(
+            self._live.provider(), whole, source, conditions, size=size, part=part_size
+        )
+        return self._mine(written)
+
+    async def copy(
+        self,
+        source: str,
+        target: str,
+        /,
+        *,
+        to: Store | None = None,
+        if_match: str | None = None,
+        if_absent: bool = False,
+    ) -> ObjectMeta:
+        """Copy an object with its metadata: at the service where it can, else through here.
+
+        Args:
+            source: the object.
+            target: where to; replaced where it exists.
+            to: the store of the target, if it is another.
+            if_match: copy only this version of the source.
+            if_absent: create the target only.
+
+        Returns:
+            The target's metadata.
+
+        Raises:
+            NotFoundError: no source.
+            ObjectChangedError: the source is not the version of `if_match`, or was replaced
+                meanwhile.
+            AlreadyExistsError: `if_absent`, and there is a target.
+        """
+        there = self if to is None else to
+        here_key, there_key = self._whole(source), there._whole(target)  # noqa: SLF001 - a Store
+        provider = self._live.provider()
+        if self._same_service(there):
+            copied = await provider.copy(
+                here_key, there_key, if_match=if_match, if_absent=if_absent
+            )
+            return there._mine(copied)  # noqa: SLF001
+        async with provider.open(here_key, if_match=if_match) as stream:
+            found = stream.meta
+            return await there.put_stream(
+                target,
+                stream,
+                size=found.size,
+                if_absent=if_absent,
+                content_type=found.content_type,
+                metadata=_visible(found.metadata) or None,
+            )
+
+    async def move(
+        self, source: str, target: str, /, *, to: Store | None = None, if_absent: bool = False
+    ) -> ObjectMeta:
+        """Copy an object, then delete the source; both are there if the deletion fails.
+
+        Raises:
+            NotFoundError: no source.
+            AlreadyExistsError: `if_absent`, and there is a target.
+        """
+        there = self if to is None else to
+        if there.url == self.url and source == target:
+            return await self.head(source)
+        moved = await self.copy(source, target, to=to, if_absent=if_absent)
+        await self.delete(source)
+        return moved
+
+    async def delete(
+        self,
+        keys: str | Iterable[str] | AsyncIterable[str],
+        /,
+        *,
+        missing_ok: bool = True,
+    ) -> None:
+        """Delete an object, or many in as few requests as the service allows.
+
+        Args:
+            keys: one key, or an iterable or async iterable of keys.
+            missing_ok: whether an object that is not there counts as deleted.
+
+        Raises:
+            NotFoundError: one key, not `missing_ok`, and there is no such object.
+            BatchError: many keys, and some failed; it holds an error for each of those.
+        """
+        if isinstance(keys, str):
+            await self._delete_one(keys, missing_ok=missing_ok)
+            return
+        errors: MutableSequence[StoreError] = []
+
+        async def some(batch: Sequence[str]) -> None:
+            present = batch if missing_ok else await self._present(batch, errors)
+            whole = [self._whole(key) for key in present]
+            if whole:
+                errors.extend((await self._live.provider().delete(whole)).values())
+
+        if isinstance(keys, Collection):
+            for key in keys:
+                check_key(key)
+        size = self._live.provider().limits.delete
+        await each(_batches(keys, size), some, width=_DELETES)
+        if errors:
+            raise BatchError(f"{len(errors)} objects were not deleted", errors)
+
+    async def delete_prefix(self, prefix: str, /) -> int:
+        """Delete every object whose key begins with `prefix`; return their number.
+
+        Args:
+            prefix: a beginning of keys, not a folder: write `"a/"` to spare `ab`. `""` is
+                everything under the store's path.
+
+        Raises:
+            BatchError: some objects failed.
+            ReadOnlyError: the store was opened read-only.
+        """
+        count = 0
+
+        async def keys() -> AsyncIterator[str]:
+            nonlocal count
+            async for meta in self.list(prefix):
+                count += 1
+                yield meta.key
+
+        await self.delete(keys())
+        return count
+
+    # ---- the rest
+
+    async def presign(
+        self,
+        key: str,
+        /,
+        *,
+        method: Literal["GET", "PUT", "HEAD", "DELETE"] = "GET",
+        expires: float = 900.0,
+        content_type: str | None = None,
+    ) -> str:
+        """Return a URL that works for one method on one key without credentials.
+
+        Args:
+            key: the object, which need not exist.
+            method: what the URL is good for.
+            expires: seconds, at most 7 days.
+            content_type: what a `PUT` must send.
+
+        Raises:
+            NotSupportedError: the service has no such URLs.
+            ConfigurationError: `expires` is out of range, or the credentials cannot sign.
+            ReadOnlyError: a writing method in a read-only store.
+        """
+        whole = self._whole(key)
+        provider = self._live.provider()
+        signer = ability(provider, Presigns)  # type: ignore[type-abstract]
+        if signer is None:
+            raise NotSupportedError("this service has no presigned URLs").at(
+                "presign", provider.locate(whole)
+            )
+        return await signer.presign(
+            whole, method=method, expires=expires, content_type=content_type
+        )
+
+    async def diagnose(self) -> dict[str, Any]:
+        """Tell what would be used, and what the service supports, without secrets."""
+        facts: dict[str, Any] = {"url": str(self.url), "scheme": self.url.scheme}
+        found = ability(self._live.provider(), Diagnoses)  # type: ignore[type-abstract]
+        if found is not None:
+            facts.update(await found.diagnose())
+        return facts
+
+    def child(self, path: str, /) -> Store:
+        """Return the store of a path below, over the same connections; as `store / path`.
+
+        It is closed with this one. Close it itself only where this one is gone.
+
+        Raises:
+            InvalidPathError: `path` is not a legal key.
+        """
+        below = check_key(path.removesuffix("/") if isinstance(path, str) else path)
+        return Store(self._live, self.url.join(below), f"{self._prefix}{below}/")
+
+    def __truediv__(self, path: str) -> Store:
+        return self.child(path)
+
+    def with_secrets(self) -> Store:
+        """Return a store of the same place whose pickle holds the credentials.
+
+        Whoever reads the pickle has them: send it over a private channel only.
+        """
+        from asyncstore.store._open import store_of  # noqa: PLC0415 - the two need each other
+
+        recipe = replace(self._live.recipe, keep_secrets=True)
+        return store_of(recipe, self.url, self._prefix)
+
+    @property
+    def provider(self) -> Provider:
+        """The provider with its layers, for the running event loop; its keys have the prefix."""
+        return self._live.provider()
+
+    @property
+    def prefix(self) -> str:
+        """What precedes this store's keys at the provider: `""`, or ends in `/`."""
+        return self._prefix
+
+    @property
+    def read_only(self) -> bool:
+        """Whether every write is refused."""
+        return self._live.recipe.options.read_only
+
+    async def aclose(self) -> None:
+        """Free connections and flush what was deferred; twice is as once.
+
+        For a store made by `child`, this does nothing while the store it came from lives.
+        """
+        if self._live.belongs_to(self):
+            await self._live.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.aclose()
+
+    def __repr__(self) -> str:
+        return f"Store({str(self.url)!r}{', read_only=True' if self.read_only else ''})"
+
+    def __reduce__(self) -> tuple[Callable[..., Store], tuple[Recipe, StoreURL, str]]:
+        from asyncstore.store._open import store_of  # noqa: PLC0415
+
+        return store_of, (self._live.recipe.without_secrets(), self.url, self._prefix)
+
+    # ---- keys, in and out
+
+    def _whole(self, key: str) -> str:
+        """Check a key and put the prefix before it."""
+        whole = self._prefix + check_key(key)
+        if self._strip and len(whole) > _SHORT:
+            check_key(whole)
+        return whole
+
+    def _mine(self, meta: ObjectMeta) -> ObjectMeta:
+        """Return metadata with the store's own key, and without the library's own marks."""
+        metadata = meta.metadata
+        if WRITE_ID in metadata:
+            metadata = _visible(metadata)
+        elif not self._strip:
+            return meta
+        return ObjectMeta(
+            meta.key[self._strip :],
+            meta.size,
+            etag=meta.etag,
+            version=meta.version,
+            modified=meta._modified,  # noqa: SLF001 - unparsed, which is quicker
+            content_type=meta.content_type,
+            metadata=metadata,
+            checksums=meta.checksums,
+        )
+
+    def _same_service(self, other: Store) -> bool:
+        """Whether one provider reaches both with the same rights."""
+        if self._live is other._live:
+            return True
+        mine, theirs = self._live.recipe, other._live.recipe
+        return (
+            mine.provider is None
+            and theirs.provider is None
+            and mine.url.scheme == theirs.url.scheme != "file"
+            and mine.url.bucket == theirs.url.bucket
+            and mine.settings == theirs.settings
+            and not theirs.options.read_only
+        )
+
+    async def _delete_one(self, key: str, *, missing_ok: bool) -> None:
+        whole = self._whole(key)
+        provider = self._live.provider()
+        if not missing_ok:
+            await provider.head(whole)
+        for error in (await provider.delete([whole])).values():
+            raise error
+
+    async def _present(
+        self, keys: Sequence[str], errors: MutableSequence[StoreError]
+    ) -> Sequence[str]:
+        """Return the keys that have an object, in no order; add errors for the others."""
+        present: MutableSequence[str] = []
+
+        async def look(key: str) -> None:
+            try:
+                await self.head(key)
+            except StoreError as error:
+                errors.append(error)
+            else:
+                present.append(key)
+
+        await each(keys, look, width=_HEADS)
+        return present
+
+
+_SHORT = 256  # characters that are at most 1,024 bytes in UTF-8
+_DELETES = 4
+_HEADS = 32
+
+
+class _Streaming:
+    """A stream with the store's own metadata; the provider's is opened on entry."""
+
+    __slots__ = ("_if_match", "_inner", "_key", "_provider", "_span", "_store")
+
+    def __init__(
+        self,
+        store: Store,
+        provider: Callable[[], Provider],
+        key: str,
+        span: Span,
+        if_match: str | None,
+    ) -> None:
+        self._store = store
+        self._provider = provider
+        self._key = key
+        self._span = span
+        self._if_match = if_match
+        self._inner: AbstractAsyncContextManager[Stream] | None = None
+
+    async def __aenter__(self) -> Stream:
+        inner = self._provider().open(self._key, span=self._span, if_match=self._if_match)
+        stream = await inner.__aenter__()
+        self._inner = inner
+        stream.meta = self._store._mine(stream.meta)  # noqa: SLF001
+        return stream
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> bool | None:
+        if self._inner is None:
+            return None
+        return await self._inner.__aexit__(kind, error, trace)
+
+
+def _visible(metadata: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in metadata.items() if name != WRITE_ID}
+
+
+def _conditions(
+    *,
+    if_absent: bool,
+    if_match: str | None,
+    content_type: str | None,
+    metadata: Mapping[str, str] | None,
+) -> _writing.Conditions:
+    if if_absent and if_match is not None:
+        raise ConfigurationError("if_absent and if_match exclude each other")
+    if metadata:
+        for name, value in metadata.items():
+            _check_metadata(name, value)
+    if content_type is not None and not (content_type.isascii() and content_type.isprintable()):
+        raise ConfigurationError(f"content_type={content_type!r} is not printable ASCII")
+    return {
+        "if_match": if_match,
+        "if_absent": if_absent,
+        "content_type": content_type,
+        "metadata": metadata or None,
+    }
+
+
+_NAME = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-")
+
+
+def _check_metadata(name: str, value: str) -> None:
+    if not (isinstance(name, str) and name and _NAME.issuperset(name)) or name == WRITE_ID:
+        raise ConfigurationError(f"metadata name {name!r}: names are lower-case a-z, 0-9 and '-'")
+    if not (isinstance(value, str) and value.isascii() and value.isprintable()):
+        raise ConfigurationError(f"metadata {name!r}: values are printable ASCII text")
+
+
+async def _batches(
+    keys: Iterable[str] | AsyncIterable[str], size: int
+) -> AsyncIterator[Sequence[str]]:
+    batch: list[str] = []
+    if hasattr(keys, "__aiter__"):
+        async for key in keys:
+            batch.append(check_key(key))
+            if len(batch) == size:
+                yield batch
+                batch = []
+    else:
+        for key in keys:
+            batch.append(check_key(key))
+            if len(batch) == size:
+                yield batch
+                batch = []
+    if batch:
+        yield batch
+
+
+__all__ = ["Store"]

@@ -1,0 +1,173 @@
+"""Writes: one request for what is small, parts at once for what is large, nothing left behind."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypedDict
+
+import anyio
+
+from asyncstore.errors import ConfigurationError, ObjectChangedError, StoreError
+from asyncstore.store._sources import opened
+from asyncstore.store._together import each
+from asyncstore.types import MiB
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping
+
+    from asyncstore.provider import Provider, Upload
+    from asyncstore.store._sources import Reader
+    from asyncstore.types import Buffer, Limits, ObjectMeta
+
+PART = 8 * MiB
+WIDTH = 4
+"""Parts of one write that are under way, and so in memory, at once."""
+
+LARGE = 32 * MiB
+"""Writes of more than this go up in parts, where parts may be sent at once."""
+
+_TIDY = 5.0  # seconds an upload's abort may take
+
+
+class Conditions(TypedDict):
+    """What `Provider.put` and `Provider.begin_upload` take alike."""
+
+    if_match: str | None
+    if_absent: bool
+    content_type: str | None
+    metadata: Mapping[str, str] | None
+
+
+def flat(data: Any, /) -> Buffer:
+    """View bytes, a memoryview, a NumPy array or any C-contiguous buffer as flat bytes.
+
+    Raises:
+        TypeError: it is no such buffer; the message says what to write.
+    """
+    if isinstance(data, bytes | bytearray):
+        return data
+    if isinstance(data, str):
+        raise TypeError("put takes bytes, not text: write text.encode()")
+    try:
+        view = memoryview(data)
+    except (TypeError, ValueError) as error:
+        raise TypeError(
+            f"put takes bytes or a buffer, not {type(data).__name__}: {error}; "
+            "put_stream takes files and iterables"
+        ) from None
+    if not view.c_contiguous:
+        raise TypeError("the array is not contiguous: write numpy.ascontiguousarray(array)")
+    return view.cast("B") if view.nbytes else b""
+
+
+async def put(provider: Provider, key: str, data: Buffer, conditions: Conditions) -> ObjectMeta:
+    """Write bytes that are in memory."""
+    size = len(data)
+    limits = provider.limits
+    if size <= LARGE or (size <= limits.put and not (limits.engine and limits.parallel_parts)):
+        return await provider.put(key, data, **conditions)
+    view = memoryview(data)
+    part = part_size(size, limits)
+    spans = ((n + 1, at, min(at + part, size)) for n, at in enumerate(range(0, size, part)))
+    upload = await provider.begin_upload(key, size=size, **conditions)
+
+    async def send(item: tuple[int, int, int]) -> None:
+        number, start, stop = item
+        await upload.put_part(number, view[start:stop])
+
+    try:
+        await each(spans, send, width=WIDTH * 2 if limits.parallel_parts else 1)
+        return await upload.complete()
+    except BaseException:
+        await _give_up(upload)
+        raise
+
+
+async def put_stream(
+    provider: Provider,
+    key: str,
+    source: Any,
+    conditions: Conditions,
+    *,
+    size: int | None = None,
+    part: int | None = None,
+) -> ObjectMeta:
+    """Write what a source gives, as it gives it; the object is there only if all of it came."""
+    limits = provider.limits
+    async with opened(source) as reader:
+        known = reader.size if size is None else size
+        if part is None:
+            part = part_size(known, limits) if known is not None else PART
+        elif not limits.part_min <= part <= limits.part_max:
+            raise ConfigurationError(
+                f"part_size={part}: {limits.part_min} to {limits.part_max} bytes are possible"
+            )
+        first = await reader.read(part)
+        if len(first) < part:
+            _check_size(len(first), known)
+            await reader.unchanged()
+            return await provider.put(key, first, **conditions)
+        upload = await provider.begin_upload(key, size=known, **conditions)
+        sent = _Sent()
+
+        async def send(item: tuple[int, Buffer]) -> None:
+            number, data = item
+            await upload.put_part(number, data)
+
+        try:
+            parts = _parts(reader, first, part=part, known=known, limits=limits, sent=sent)
+            await each(parts, send, width=WIDTH if limits.parallel_parts else 1)
+            _check_size(sent.size, known)
+            await reader.unchanged()
+            return await upload.complete()
+        except BaseException:
+            await _give_up(upload)
+            raise
+
+
+@dataclass(slots=True)
+class _Sent:
+    size: int = 0
+
+
+async def _parts(
+    reader: Reader, data: Buffer, *, part: int, known: int | None, limits: Limits, sent: _Sent
+) -> AsyncIterator[tuple[int, Buffer]]:
+    """Number the source's parts; of a source without a known size, later ones are larger."""
+    number = 0
+    while data:
+        number += 1
+        if number > limits.parts:
+            raise ConfigurationError(
+                f"the source has more than {limits.parts} parts of {part} bytes; "
+                "give size= or a larger part_size="
+            )
+        sent.size += len(data)
+        yield number, data
+        if len(data) < part:
+            return
+        if known is None and number % (limits.parts // 10) == 0:
+            part = min(part * 2, limits.part_max)
+        data = await reader.read(part)
+
+
+def part_size(size: int, limits: Limits) -> int:
+    """Return bytes per part so that `size` fits in the parts that the service allows."""
+    part = max(PART, limits.part_min)
+    while part * limits.parts < size:
+        part *= 2
+    return min(part, limits.part_max)
+
+
+def _check_size(sent: int, known: int | None) -> None:
+    if known is not None and sent != known:
+        raise ObjectChangedError(f"the source gave {sent} bytes, not {known}; nothing was written")
+
+
+async def _give_up(upload: Upload) -> None:
+    """Abort, whatever is being cancelled, but not for ever; the first error is the one to tell."""
+    with anyio.CancelScope(shield=True), anyio.move_on_after(_TIDY):
+        try:
+            await upload.abort()
+        except StoreError:
+            return
