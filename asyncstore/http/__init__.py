@@ -1,1 +1,16 @@
 """The HTTP engine: one transport beneath everything that speaks HTTP."""
+
+from asyncstore.http.engine import Counters, Engine, Reply
+from asyncstore.http.message import Origin, Request, Response
+from asyncstore.http.options import DEADLINE, EngineOptions
+
+__all__ = [
+    "DEADLINE",
+    "Counters",
+    "Engine",
+    "EngineOptions",
+    "Origin",
+    "Reply",
+    "Request",
+    "Response",
+]

@@ -75,11 +75,25 @@ class Request:
             `connection` or `expect`: those are the engine's.
         body: bytes in memory, one buffer or several that are sent one after another.
         into: where the body of a 2xx answer goes, instead of a buffer of its own.
+        length: the exact size of a 2xx answer's body, where the caller knows it: any other is
+            an error, and a body framed by nothing but the connection's end is then accepted.
+        limit: most bytes of a 2xx answer's body; `None` is what a `Content-Length` says, and
+            1 GiB without one.
         replayable: whether the engine may send it again on a fresh connection when a kept one
             turns out to have been closed before any byte of an answer came.
     """
 
-    __slots__ = ("body", "headers", "into", "method", "origin", "replayable", "target")
+    __slots__ = (
+        "body",
+        "headers",
+        "into",
+        "length",
+        "limit",
+        "method",
+        "origin",
+        "replayable",
+        "target",
+    )
 
     def __init__(
         self,
@@ -90,6 +104,8 @@ class Request:
         *,
         body: Body = b"",
         into: memoryview | None = None,
+        length: int | None = None,
+        limit: int | None = None,
         replayable: bool = True,
     ) -> None:
         self.method = method
@@ -98,6 +114,8 @@ class Request:
         self.headers: Mapping[str, str] = headers if headers is not None else {}
         self.body = body
         self.into = into
+        self.length = length
+        self.limit = limit
         self.replayable = replayable
 
     def __repr__(self) -> str:

@@ -1,0 +1,168 @@
+"""HTTP/1.1 heads: a request's is written, an answer's is read, strictly and without I/O.
+
+What could be read in two ways is refused, since whoever stands between may read it the other
+way: two lengths, a length beside chunks, folded lines, bare line feeds, spaces before a colon.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, NamedTuple
+
+from asyncstore.errors import ConfigurationError, IntegrityError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+HEAD_MAX = 64 << 10
+"""Most bytes in an answer's head."""
+
+HEADERS_MAX = 256
+"""Most lines in an answer's head."""
+
+CHUNKED = -1
+UNTIL_CLOSE = -2
+"""What `Head.length` says of a body that has no `Content-Length`."""
+
+_TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_STATUS_LINE = re.compile(r"HTTP/1\.([01]) ([1-5][0-9]{2})(?: [\t\x20-\x7e\x80-\xff]*)?\r\n")
+_LINE = re.compile(r"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[ \t]*([\t\x20-\x7e\x80-\xff]*)\r\n")
+_OURS = frozenset({"host", "content-length", "transfer-encoding", "connection", "expect"})
+_NO_BODY = frozenset({204, 304})
+
+_good_names: set[str] = set()
+_GOOD_NAMES_MAX = 1024
+
+
+class Head(NamedTuple):
+    """An answer's head.
+
+    Attributes:
+        status: three digits.
+        headers: names in lower case; repeated ones joined by `", "`.
+        length: of the body in bytes, or `CHUNKED`, or `UNTIL_CLOSE`.
+        keep: whether the connection may serve another request afterwards.
+    """
+
+    status: int
+    headers: dict[str, str]
+    length: int
+    keep: bool
+
+
+def request_head(
+    method: str,
+    target: str,
+    authority: str,
+    headers: Mapping[str, str],
+    length: int,
+) -> bytes:
+    """Write a request's head.
+
+    Args:
+        method: upper case.
+        target: percent-encoded, beginning with `/`, or absolute for a proxy.
+        authority: the `Host` header.
+        headers: names in lower case, none that frames the message.
+        length: of the body; 0 is said only where the method usually has a body.
+
+    Raises:
+        ConfigurationError: something in it would end the line it stands in.
+    """
+    if not (_good_names.issuperset(headers) or _check_names(headers)):
+        raise ConfigurationError("a header's name is a token, in lower case, that frames nothing")
+    values = "".join(headers.values())
+    if not (values.isascii() and values.isprintable()):
+        raise ConfigurationError("a header's value is printable ASCII")
+    if not (target.isascii() and target.isprintable()) or " " in target or not target:
+        raise ConfigurationError("a request's target is percent-encoded ASCII")
+    lines = [f"{method} {target} HTTP/1.1\r\nhost: {authority}\r\n"]
+    lines += [f"{name}: {value}\r\n" for name, value in headers.items()]
+    if length or method in ("PUT", "POST", "PATCH"):
+        lines.append(f"content-length: {length}\r\n\r\n")
+    else:
+        lines.append("\r\n")
+    return "".join(lines).encode("ascii")
+
+
+def _check_names(headers: Mapping[str, str]) -> bool:
+    for name in headers:
+        if name in _OURS or name != name.lower() or not _TOKEN.fullmatch(name):
+            return False
+    if len(_good_names) < _GOOD_NAMES_MAX:
+        _good_names.update(headers)
+    return True
+
+
+def read_head(text: str, method: str) -> Head:
+    """Read an answer's head.
+
+    Args:
+        text: from the status line to the empty line, both included, decoded as latin-1.
+        method: of the request.
+
+    Raises:
+        IntegrityError: it is not HTTP/1, or may be read in two ways.
+    """
+    match = _STATUS_LINE.match(text)
+    if match is None:
+        raise IntegrityError("the answer does not begin with an HTTP/1 status line")
+    headers = _read_lines(text, match.end())
+    status = int(match[2])
+    modern = match[1] == "1"
+    length = _body_length(headers, status, method, modern=modern)
+    connection = headers.get("connection")
+    if connection is None:
+        keep = modern
+    else:
+        said = {token.strip().lower() for token in connection.split(",")}
+        keep = "close" not in said and (modern or "keep-alive" in said)
+    return Head(status, headers, length, keep and length != UNTIL_CLOSE)
+
+
+def _read_lines(text: str, start: int) -> dict[str, str]:
+    headers: dict[str, str] = {}
+    position = start
+    count = 0
+    for match in _LINE.finditer(text, start):
+        if match.start() != position:
+            break
+        position = match.end()
+        count += 1
+        name, value = match.groups()
+        name = name.lower()
+        value = value.rstrip(" \t")
+        if name in headers:
+            if name in ("content-length", "transfer-encoding"):
+                raise IntegrityError(f"the answer has two {name} headers")
+            value = f"{headers[name]}, {value}"
+        headers[name] = value
+    if position != len(text) - 2:
+        raise IntegrityError("the answer has a malformed header line")
+    if count > HEADERS_MAX:
+        raise IntegrityError(f"the answer has more than {HEADERS_MAX} headers")
+    return headers
+
+
+def _body_length(headers: dict[str, str], status: int, method: str, *, modern: bool) -> int:
+    said = headers.get("content-length")
+    length = UNTIL_CLOSE
+    if said is not None:
+        if not (said.isascii() and said.isdigit()) or len(said) > 18:  # noqa: PLR2004 - int64
+            raise IntegrityError("the answer's content-length is not a number")
+        length = int(said)
+    coding = headers.get("transfer-encoding")
+    if coding is not None:
+        if said is not None:
+            raise IntegrityError("the answer has a content-length and a transfer-encoding")
+        if coding.lower() != "chunked" or not modern:
+            raise IntegrityError("the answer has a transfer-encoding other than chunked")
+        length = CHUNKED
+    if method == "HEAD" or status in _NO_BODY or status < 200:  # noqa: PLR2004
+        return 0
+    return length
+
+
+def is_bad_start(data: bytes) -> bool:
+    """Whether the beginning of an answer, its head not complete, cannot become a good one."""
+    return data[:7] != b"HTTP/1."[: len(data)] or data.count(b"\n") != data.count(b"\r\n")
