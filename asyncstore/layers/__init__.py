@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from asyncstore.layers.base import Layer
+from asyncstore.layers.guarded import Guard, Guarded
 from asyncstore.layers.readonly import ReadOnly
 from asyncstore.layers.retry import RetryPolicy
 from asyncstore.layers.trace import Event
@@ -42,4 +43,4 @@ def layered(provider: Provider, options: Options, /) -> Provider:
     return provider
 
 
-__all__ = ["Event", "Layer", "Options", "ReadOnly", "RetryPolicy", "layered"]
+__all__ = ["Event", "Guard", "Guarded", "Layer", "Options", "ReadOnly", "RetryPolicy", "layered"]

@@ -18,12 +18,13 @@ from typing import TYPE_CHECKING, Any
 
 from asyncstore import registry
 from asyncstore.errors import ConfigurationError
-from asyncstore.layers import Options, layered
+from asyncstore.layers import Guarded, Options, layered
 from asyncstore.types import Settings
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
+    from asyncstore.layers import Guard
     from asyncstore.provider import Provider
     from asyncstore.url import StoreURL
 
@@ -114,6 +115,11 @@ class Live:
         self._closed = False
         _all.add(self)
 
+    @property
+    def read_only(self) -> bool:
+        """Whether every write is refused."""
+        return self.recipe.options.read_only
+
     def belong_to(self, store: Any) -> None:
         """Say which handle closes this."""
         self._owner = weakref.ref(store)
@@ -196,6 +202,39 @@ class Live:
                 source=self,
                 stacklevel=2,
             )
+
+
+class Watched(Live):
+    """Another's stacks, with a guard before every write; whoever closes those closes this.
+
+    Its recipe is read-only: a guard, such as a lock, does not travel in a pickle.
+    """
+
+    def __init__(self, live: Live, guard: Guard) -> None:
+        recipe = live.recipe
+        closed = replace(recipe, options=replace(recipe.options, read_only=True))
+        super().__init__(closed, live.origin)
+        self._watched = live
+        self._guard = guard
+
+    @property
+    def read_only(self) -> bool:
+        """Whether every write is refused."""
+        return self._watched.read_only or self._guard.read_only
+
+    def belongs_to(self, store: Any) -> bool:
+        """Return `False`: the stacks are another's to close."""
+        del store
+        return False
+
+    def provider(self) -> Provider:
+        """Return the other's provider behind the guard."""
+        inner = self._watched.provider()
+        found, top = self._last
+        if top is None or found is not inner:
+            top = Guarded(inner, self._guard)
+            self._last = (inner, top)
+        return top
 
 
 @dataclass(slots=True)

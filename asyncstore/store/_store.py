@@ -16,6 +16,7 @@ from asyncstore.errors import (
 from asyncstore.provider import Diagnoses, Presigns, ability
 from asyncstore.store import _reading, _writing
 from asyncstore.store._listing import Listing, levels
+from asyncstore.store._live import Watched
 from asyncstore.store._together import each
 from asyncstore.types import WHOLE, Blob, ObjectMeta, Span
 from asyncstore.url import check_key, check_prefix
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
     from types import TracebackType
 
+    from asyncstore.layers import Guard
     from asyncstore.provider import Provider
     from asyncstore.store._live import Live, Recipe
     from asyncstore.types import Page, SpanLike, Stream
@@ -514,6 +516,16 @@ class Store:
         below = check_key(path.removesuffix("/") if isinstance(path, str) else path)
         return Store(self._live, self.url.join(below), f"{self._prefix}{below}/")
 
+    def guarded(self, guard: Guard, /) -> Store:
+        """Return a store of the same place, over the same connections, that asks before it writes.
+
+        It is closed with this one, and pickles as a read-only store.
+
+        Args:
+            guard: its `before_write` is awaited before every write; what it raises is raised.
+        """
+        return Store(Watched(self._live, guard), self.url, self._prefix)
+
     def __truediv__(self, path: str) -> Store:
         return self.child(path)
 
@@ -540,7 +552,7 @@ class Store:
     @property
     def read_only(self) -> bool:
         """Whether every write is refused."""
-        return self._live.recipe.options.read_only
+        return self._live.read_only
 
     async def aclose(self) -> None:
         """Free connections and flush what was deferred; twice is as once.
