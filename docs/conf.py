@@ -1,0 +1,36 @@
+"""How the documentation is built; see `docs/index.md`."""
+
+from __future__ import annotations
+
+import asyncstore
+
+project = "asyncstore"
+author = "The asyncstore authors"
+copyright = "The asyncstore authors"  # noqa: A001 - Sphinx's name for it
+version = release = asyncstore.__version__
+
+extensions = [
+    "myst_parser",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.napoleon",
+    "sphinx.ext.viewcode",
+]
+source_suffix = {".md": "markdown"}
+exclude_patterns = ["_build"]
+default_role = "code"  # a single backtick means code, in docstrings as in Markdown
+
+html_theme = "furo"
+html_title = f"asyncstore {release}"
+html_show_sphinx = False
+
+myst_enable_extensions = ["colon_fence"]
+myst_heading_anchors = 3
+
+autodoc_member_order = "bysource"
+autodoc_typehints = "signature"
+autodoc_default_options = {"members": True, "show-inheritance": True}
+autodoc_preserve_defaults = True
+autoclass_content = "class"
+napoleon_google_docstring = True
+napoleon_numpy_docstring = False
+napoleon_use_ivar = True
