@@ -1,0 +1,125 @@
+"""The `asyncstore` group, and the end of every command: one line on stderr and an exit code."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+import asyncstore
+from asyncstore.cli import exits
+from asyncstore.cli.cat import cat
+from asyncstore.cli.cp import cp, mv
+from asyncstore.cli.doctor import doctor
+from asyncstore.cli.du import du
+from asyncstore.cli.head import head
+from asyncstore.cli.ls import ls
+from asyncstore.cli.options import Options, connection_options, output_options
+from asyncstore.cli.output import Output
+from asyncstore.cli.presign import presign
+from asyncstore.cli.rm import rm
+from asyncstore.errors import BatchError, StoreError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+class Group(click.Group):
+    """A group that lists its commands in the order in which they were added."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the commands' names."""
+        del ctx
+        return list(self.commands)
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the exit codes."""
+        super().format_epilog(ctx, formatter)
+        with formatter.section("Exit codes"):
+            formatter.write_dl([(str(code), text) for code, text in exits.MEANINGS.items()])
+
+
+@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(
+    asyncstore.__version__, prog_name="asyncstore", message="%(prog)s %(version)s"
+)
+@connection_options
+@output_options
+def app() -> None:
+    """Store, read and move data on S3, Google Cloud Storage and disk.
+
+    A PATH is s3://bucket/key, gs://bucket/key (or gcs://, gcp://), or a local path. The options
+    here may also be written behind the command.
+    """
+
+
+for _command in (ls, cat, head, cp, mv, rm, du, presign, doctor):
+    app.add_command(_command)
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command line and return its exit code; nothing is raised.
+
+    Args:
+        arguments: the words behind `asyncstore`.
+    """
+    options = Options()
+    stdout = sys.stdout
+    if hasattr(stdout, "reconfigure"):
+        # A local name that is not UTF-8 goes out as the bytes that it came in as.
+        stdout.reconfigure(errors="surrogateescape")
+    try:
+        try:
+            code = app.main(list(arguments), "asyncstore", standalone_mode=False, obj=options)
+        finally:
+            stdout.flush()
+    except click.exceptions.Exit as end:
+        return int(end.exit_code)
+    except (KeyboardInterrupt, click.Abort):
+        return exits.INTERRUPTED
+    except BrokenPipeError:
+        return _broken_pipe()
+    except click.ClickException as error:
+        return _usage(error, _output(options, arguments))
+    except Exception as error:  # noqa: BLE001 - the edge: whatever it is, one line and a code
+        return _failed(error, _output(options, arguments))
+    return code if isinstance(code, int) else exits.OK
+
+
+def _output(options: Options, arguments: Sequence[str]) -> Output:
+    # A usage error may come before `--json` was reached.
+    return Output(as_json=options.as_json or "--json" in arguments, debug=options.debug)
+
+
+def _usage(error: click.ClickException, output: Output) -> int:
+    if output.as_json:
+        output.error(_Usage(error.format_message()))
+    else:
+        error.show()
+    return error.exit_code
+
+
+class _Usage(Exception):  # noqa: N818 - its name is what `--json` prints as the error's type
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+def _failed(error: Exception, output: Output) -> int:
+    output.error(error)
+    if (
+        not isinstance(error, StoreError | OSError | BatchError)
+        and not output.debug
+        and not output.as_json
+    ):
+        print("asyncstore: this is a bug; --debug shows where", file=sys.stderr)
+    return exits.code_of(error)
+
+
+def _broken_pipe() -> int:
+    # What is still in the buffer has no reader; the interpreter must not try it again at exit.
+    with contextlib.suppress(OSError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return exits.BROKEN_PIPE

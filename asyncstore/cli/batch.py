@@ -1,0 +1,77 @@
+"""Many operations at once, with a bound, going on after a failure."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, TypeVar
+
+from asyncstore.errors import StoreError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable
+
+T = TypeVar("T")
+
+WORKERS = 32
+"""How many operations run at once where the user does not say."""
+
+
+async def each(
+    items: AsyncIterable[T],
+    work: Callable[[T], Awaitable[None]],
+    /,
+    *,
+    failed: Callable[[StoreError], None],
+    workers: int = WORKERS,
+) -> int:
+    """Do `work` on every item, `workers` of them at a time; return how many failed.
+
+    Args:
+        items: taken one by one, as workers become free, so that memory is bounded.
+        work: what to do with one; its `StoreError` goes to `failed` and the others go on.
+        failed: told of each error.
+        workers: at least 1.
+
+    Raises:
+        StoreError: `items` itself failed; the work in flight has been finished first.
+    """
+    source = aiter(items)
+    turn = asyncio.Lock()
+    failures = 0
+    broken: StoreError | None = None
+
+    async def worker() -> None:
+        nonlocal failures, broken
+        while True:
+            async with turn:
+                if broken is not None:
+                    return
+                try:
+                    item = await anext(source)
+                except StopAsyncIteration:
+                    return
+                except StoreError as error:
+                    broken = error
+                    return
+            try:
+                await work(item)
+            except StoreError as error:
+                failures += 1
+                failed(error)
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            for _ in range(workers):
+                group.create_task(worker())
+    except BaseExceptionGroup as several:
+        # Only a bug or an interrupt comes here: the first says it.
+        raise several.exceptions[0] from None
+    if broken is not None:
+        raise broken
+    return failures
+
+
+async def stepping(items: Iterable[T]) -> AsyncIterator[T]:
+    """Return `items` as an async iterator."""
+    for item in items:
+        yield item

@@ -1,0 +1,322 @@
+"""`asyncstore cp` and `asyncstore mv`: objects, files and folders from anywhere to anywhere."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from asyncstore.cli import exits
+from asyncstore.cli.batch import WORKERS, each
+from asyncstore.cli.cat import pour
+from asyncstore.cli.command import command
+from asyncstore.cli.copying import copy_object, unchanged
+from asyncstore.cli.options import Options, connection_options, source_options
+from asyncstore.cli.pipes import Pipes
+from asyncstore.cli.places import Place, Stores, sides
+from asyncstore.cli.text import count, human
+from asyncstore.cli.tree import scan
+from asyncstore.errors import InvalidPathError, NotFoundError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Sequence
+
+    from asyncstore.cli.output import Output, Progress
+    from asyncstore.store import Store
+
+STANDARD = "-"
+
+
+def copy_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options that `cp` and `mv` share."""
+    for add in (
+        source_options,
+        connection_options,
+        click.option(
+            "--workers",
+            type=click.IntRange(1, 1024),
+            default=WORKERS,
+            show_default=True,
+            help="How many objects are under way at once.",
+        ),
+        click.option(
+            "--if-absent",
+            "--no-clobber",
+            is_flag=True,
+            help="Create only: what is there already is left, and is an error.",
+        ),
+        click.option("-r", "--recursive", is_flag=True, help="Folders, with everything below."),
+        click.argument("paths", metavar="SOURCE... TARGET", nargs=-1, required=True),
+    ):
+        function = add(function)
+    return function
+
+
+@command(
+    "cp",
+    examples=[
+        ("asyncstore cp notes.txt s3://bucket/notes.txt", "upload a file"),
+        ("asyncstore cp s3://bucket/notes.txt .", "download an object into this folder"),
+        ("asyncstore cp a.log b.log s3://bucket/logs/", "several, into a folder"),
+        ("asyncstore cp -r s3://bucket/photos gs://bucket/photos", "a folder to another service"),
+        ("echo hello | asyncstore cp - s3://bucket/hello.txt", "from standard input"),
+        ("asyncstore cp --if-absent notes.txt s3://bucket/new.txt", "never replace anything"),
+    ],
+)
+@copy_options
+async def cp(options: Options, output: Output, paths: Sequence[str], **how: Any) -> int:
+    """Copy objects, files and folders, between any two places.
+
+    TARGET is a folder where it ends in / or is a bucket or an existing local folder, or where
+    there are several sources; each source then keeps its name. With -r, TARGET comes to hold
+    what one SOURCE folder holds. - is standard input or output.
+
+    Every object is verified; failures are listed and the others go on (exit code 1). Nothing is
+    ever half-written at its final name. Local links and special files are skipped, and said.
+
+    Between two services, the plain options are TARGET's and the --source-… options SOURCE's;
+    within one service the plain options serve both, unless a --source-… option is given.
+    """
+    return await _run(options, output, paths, move=False, **how)
+
+
+@command(
+    "mv",
+    examples=[
+        ("asyncstore mv s3://bucket/a.txt s3://bucket/b.txt", "rename an object"),
+        ("asyncstore mv -r photos s3://bucket/photos", "move a local folder to a bucket"),
+    ],
+)
+@copy_options
+async def mv(options: Options, output: Output, paths: Sequence[str], **how: Any) -> int:
+    """Move objects, files and folders: copy, verify, and only then delete the source.
+
+    Between two stores, the target is read back and its SHA-256 compared before the source is
+    deleted. A source that changed meanwhile is kept. Paths and options are as for `cp`.
+    """
+    return await _run(options, output, paths, move=True, **how)
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One object to copy; `size` in bytes, where it is known already."""
+
+    source: Place
+    target: Place
+    size: int | None = None
+
+
+async def _run(
+    options: Options,
+    output: Output,
+    paths: Sequence[str],
+    *,
+    move: bool,
+    recursive: bool,
+    if_absent: bool,
+    workers: int,
+) -> int:
+    if len(paths) < 2:  # noqa: PLR2004
+        raise click.UsageError("write SOURCE and TARGET")
+    *sources, last = paths
+    if STANDARD in paths:
+        return await _standard(options, output, paths, if_absent=if_absent, plain=not move)
+    target = Place.parse(last)
+    began = time.monotonic()
+    async with Stores(options) as stores:
+        with output.progress("moved" if move else "copied") as progress:
+            copier = _Copier(stores, options, output, progress, move=move, if_absent=if_absent)
+            planner = Planner(stores, options, output, target, recursive=recursive, move=move)
+            jobs = planner.jobs([Place.parse(source, follow=not move) for source in sources])
+            if len(sources) == 1 and not recursive:
+                async for job in jobs:
+                    await copier.do(job)
+                return exits.OK
+            failures = await each(jobs, copier.do, failed=output.error, workers=workers)
+    failures += planner.refused
+    verb = "moved" if move else "copied"
+    seconds = time.monotonic() - began
+    output.remark(
+        f"{verb} {count(copier.done, 'object')}, {human(copier.bytes)}, in {seconds:.1f} s"
+        + (f"; {failures} failed" if failures else ""),
+        {"type": verb, "objects": copier.done, "bytes": copier.bytes, "failed": failures},
+    )
+    return exits.FAILED if failures else exits.OK
+
+
+class Planner:
+    """Says which object goes where.
+
+    Attributes:
+        refused: how many local files cannot be copied; each was reported.
+    """
+
+    def __init__(
+        self,
+        stores: Stores,
+        options: Options,
+        output: Output,
+        target: Place,
+        *,
+        recursive: bool,
+        move: bool,
+    ) -> None:
+        self._stores = stores
+        self._options = options
+        self._output = output
+        self._target = target
+        self._recursive = recursive
+        self._move = move
+        self.refused = 0
+
+    async def jobs(self, sources: Sequence[Place]) -> AsyncIterator[Job]:
+        """Yield what to copy, source by source."""
+        into = len(sources) > 1 or (
+            not self._recursive and (self._target.is_folder or self._target.is_local_folder)
+        )
+        for source in sources:
+            target = self._target.join(source.name) if into else self._target
+            if not self._recursive:
+                if source.is_folder or source.is_local_folder:
+                    raise InvalidPathError(f"{source.text} is a folder; add -r to copy it")
+                yield Job(source, target)
+            elif source.is_local:
+                async for job in self._local(source, target):
+                    yield job
+            else:
+                async for job in self._remote(source, target):
+                    yield job
+
+    async def _local(self, source: Place, target: Place) -> AsyncIterator[Job]:
+        if not source.is_local_folder:
+            yield Job(source, self._file_target(source, target))
+            return
+        tree = scan(source.local_path)
+        for path, kind in tree.skipped:
+            self._output.warning(
+                f"skipped {path}: a {kind}", {"type": "skipped", "path": path, "kind": kind}
+            )
+        for error in tree.refused:
+            self._output.error(error)
+        self.refused += len(tree.refused)
+        for file in tree.files:
+            yield Job(source.join(file.key), target.join(file.key), file.size)
+
+    async def _remote(self, source: Place, target: Place) -> AsyncIterator[Job]:
+        store = await self._stores.at(source, source=sides(self._options, source, target))
+        found = False
+        async for meta in store.list(source.folder):
+            found = True
+            below = meta.key[len(source.folder) :]
+            yield Job(source.join(below), target.join(below), meta.size)
+        if not found:
+            if source.is_folder or not await store.exists(source.key):
+                raise NotFoundError("no such object or folder", op="list", url=source.url())
+            yield Job(source, self._file_target(source, target))
+
+    def _file_target(self, source: Place, target: Place) -> Place:
+        is_folder = target.is_folder or target.is_local_folder
+        return target.join(source.name) if is_folder else target
+
+
+class _Copier:
+    def __init__(
+        self,
+        stores: Stores,
+        options: Options,
+        output: Output,
+        progress: Progress,
+        *,
+        move: bool,
+        if_absent: bool,
+    ) -> None:
+        self._stores = stores
+        self._options = options
+        self._output = output
+        self._progress = progress
+        self._move = move
+        self._if_absent = if_absent
+        self.done = 0
+        self.bytes = 0
+
+    async def do(self, job: Job) -> None:
+        """Copy or move one object, and say so."""
+        source, target = await self._both(job)
+        if source is target and job.source.key == job.target.key:
+            raise InvalidPathError("source and target are the same object").at(
+                "copy", job.source.url()
+            )
+        if job.size:
+            self._progress.expect(job.size)
+        before, after = await copy_object(
+            source,
+            job.source.one(),
+            target,
+            job.target.key,
+            if_absent=self._if_absent,
+            read_back=self._move,
+            advance=self._progress.advance,
+        )
+        if self._move:
+            await unchanged(source, job.source.key, before)
+            await source.delete(job.source.key)
+        self.done += 1
+        self.bytes += after.size
+        self._output.remark(
+            f"{job.source.url()} -> {job.target.url()}",
+            {
+                "type": "moved" if self._move else "copied",
+                "source": job.source.url(),
+                "target": job.target.url(),
+                "size": after.size,
+                "etag": after.etag,
+            },
+        )
+
+    async def _both(self, job: Job) -> tuple[Store, Store]:
+        own = sides(self._options, job.source, job.target)
+        return await self._stores.at(job.source, source=own), await self._stores.at(job.target)
+
+
+async def _standard(
+    options: Options, output: Output, paths: Sequence[str], *, if_absent: bool, plain: bool
+) -> int:
+    if len(paths) != 2 or not plain:  # noqa: PLR2004
+        raise click.UsageError("- is standard input or output of one `cp SOURCE TARGET`")
+    source, target = paths
+    pipes = Pipes()
+    async with Stores(options) as stores:
+        if source == target:
+            raise click.UsageError("- cannot be SOURCE and TARGET at once")
+        if target == STANDARD:
+            place = Place.parse(source)
+            await pour(await stores.at(place, source=options.source.is_given), place, pipes)
+            await pipes.flush()
+            return exits.OK
+        place = Place.parse(target)
+        if place.is_local_folder:
+            raise InvalidPathError(f"{place.text} is a folder; write the path of an object")
+        with output.progress("copied") as progress:
+            store = await stores.at(place)
+            meta = await store.put_stream(
+                place.one(), _shown(pipes.read(), progress), if_absent=if_absent
+            )
+        output.remark(
+            f"- -> {place.url()}",
+            {
+                "type": "copied",
+                "source": STANDARD,
+                "target": place.url(),
+                "size": meta.size,
+                "etag": meta.etag,
+            },
+        )
+    return exits.OK
+
+
+async def _shown(pieces: AsyncIterator[bytes], progress: Progress) -> AsyncIterator[bytes]:
+    async for piece in pieces:
+        progress.advance(len(piece))
+        yield piece

@@ -1,0 +1,95 @@
+"""`asyncstore ls`: what is in a folder or bucket."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from asyncstore.cli.command import command
+from asyncstore.cli.options import Options, connection_options
+from asyncstore.cli.places import Place, Stores
+from asyncstore.cli.text import human, stamp
+
+if TYPE_CHECKING:
+    from asyncstore.cli.output import Output
+    from asyncstore.store import Store
+    from asyncstore.types import ObjectMeta
+
+
+@command(
+    "ls",
+    examples=[
+        ("asyncstore ls s3://bucket", "what is in a bucket"),
+        ("asyncstore ls -lH s3://bucket/photos", "with sizes and times"),
+        ("asyncstore ls -r photos", "everything below a local folder"),
+        ("asyncstore ls -r --json gs://bucket | head -1", "for a script, key by key"),
+    ],
+)
+@click.argument("path", metavar="PATH")
+@click.option("-l", "--long", is_flag=True, help="Time and size before each name.")
+@click.option("-r", "--recursive", is_flag=True, help="Everything below PATH, not one level.")
+@click.option("-H", "--human", "in_units", is_flag=True, help="Sizes in KiB, MiB and so on.")
+@connection_options
+async def ls(
+    options: Options, output: Output, path: str, *, long: bool, recursive: bool, in_units: bool
+) -> None:
+    """List a folder, a bucket or an object.
+
+    Folders end in `/`. Where PATH is a folder and an object at once, the folder is listed; an
+    object is listed by its name.
+    """
+    place = Place.parse(path)
+    rows = _Rows(output, place, long=long, in_units=in_units)
+    async with Stores(options) as stores:
+        store = await stores.at(place)
+        if recursive:
+            async for meta in store.list(place.folder):
+                rows.item(meta)
+        else:
+            await _one_level(store, place, rows)
+        if rows.count == 0 and not place.is_root and not place.is_local_folder:
+            rows.item(await store.head(place.key))
+
+
+async def _one_level(store: Store, place: Place, rows: _Rows) -> None:
+    async for _, prefixes, objects in store.walk(place.folder):
+        for prefix in prefixes:
+            rows.folder(prefix)
+        for meta in objects:
+            rows.item(meta)
+        return
+
+
+class _Rows:
+    def __init__(self, output: Output, place: Place, *, long: bool, in_units: bool) -> None:
+        self._output = output
+        self._place = place
+        self._long = long
+        self._in_units = in_units
+        self.count = 0
+
+    def folder(self, prefix: str) -> None:
+        """Print a folder, whose name ends in a slash."""
+        record = {"type": "folder", "url": self._place.url(prefix), "key": prefix}
+        self._print("", "", self._name(prefix), record)
+
+    def item(self, meta: ObjectMeta) -> None:
+        """Print an object."""
+        record = {
+            "type": "object",
+            "url": self._place.url(meta.key),
+            "key": meta.key,
+            "size": meta.size,
+            "modified": stamp(meta.modified),
+            "etag": meta.etag,
+        }
+        size = human(meta.size) if self._in_units else str(meta.size)
+        self._print(stamp(meta.modified) or "-", size, self._name(meta.key), record)
+
+    def _name(self, key: str) -> str:
+        return key.removeprefix(self._place.folder) if key != self._place.key else self._place.name
+
+    def _print(self, when: str, size: str, name: str, record: dict[str, object]) -> None:
+        self.count += 1
+        self._output.result(f"{when:20}  {size:>14}  {name}" if self._long else name, record)
