@@ -12,7 +12,30 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    # For type checkers, the same names as below; a test compares them.
+    from asyncstore.errors import AlreadyExistsError as AlreadyExistsError
+    from asyncstore.errors import BatchError as BatchError
+    from asyncstore.errors import ConfigurationError as ConfigurationError
+    from asyncstore.errors import DatasetCorruptError as DatasetCorruptError
+    from asyncstore.errors import DatasetError as DatasetError
+    from asyncstore.errors import DatasetExistsError as DatasetExistsError
+    from asyncstore.errors import DatasetLockedError as DatasetLockedError
+    from asyncstore.errors import DatasetNotFoundError as DatasetNotFoundError
+    from asyncstore.errors import DeadlineError as DeadlineError
+    from asyncstore.errors import IntegrityError as IntegrityError
+    from asyncstore.errors import InvalidPathError as InvalidPathError
+    from asyncstore.errors import InvalidSpanError as InvalidSpanError
+    from asyncstore.errors import NotFoundError as NotFoundError
+    from asyncstore.errors import NotSupportedError as NotSupportedError
+    from asyncstore.errors import ObjectChangedError as ObjectChangedError
+    from asyncstore.errors import PermissionDeniedError as PermissionDeniedError
+    from asyncstore.errors import PreconditionError as PreconditionError
+    from asyncstore.errors import ReadOnlyError as ReadOnlyError
     from asyncstore.errors import StoreError as StoreError
+    from asyncstore.errors import ThrottledError as ThrottledError
+    from asyncstore.errors import TransientError as TransientError
+    from asyncstore.errors import UnauthenticatedError as UnauthenticatedError
+    from asyncstore.errors import UnavailableError as UnavailableError
     from asyncstore.layers import RetryPolicy as RetryPolicy
     from asyncstore.store import Store as Store
     from asyncstore.store import open_store as open_store

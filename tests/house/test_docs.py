@@ -9,6 +9,7 @@ import sys
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
+from typing import ParamSpec, TypeVar
 
 import pytest
 from sphinx.util.inventory import InventoryFile
@@ -32,7 +33,6 @@ PUBLIC = tuple(
     )
     if find_spec(name)
 )
-PLAIN = (int, float, str, bytes, tuple, dict, frozenset)
 
 
 def names(module):
@@ -43,6 +43,7 @@ def names(module):
         name
         for name, value in vars(here).items()
         if not name.startswith("_") and getattr(value, "__module__", None) == module
+        if not isinstance(value, TypeVar | ParamSpec)
     )
 
 
