@@ -26,9 +26,11 @@ class StoreError(Exception):
         request_id: the service's own name for the request, for its support desk.
         outcome: what is known of a failed write.
         retryable: whether the same call may succeed later with nothing changed.
+        attempts: how many requests were made for it.
     """
 
     retryable: ClassVar[bool] = False
+    attempts: int = 1
 
     def __init__(
         self,
@@ -61,6 +63,8 @@ class StoreError(Exception):
         text = f"{place}: {self.message}" if place else self.message
         if self.request_id:
             text += f" [request {self.request_id}]"
+        if self.attempts > 1:
+            text += f" [{self.attempts} attempts]"
         return _printable(text)
 
     def __repr__(self) -> str:

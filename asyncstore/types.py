@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 Buffer: TypeAlias = bytes | bytearray | memoryview
 """Bytes in memory. A `memoryview` is flat, contiguous and of format `"B"`."""
 
+WRITE_ID = "asyncstore-write-id"
+"""Metadata by which a write whose answer was lost is known again; a `Store` does not show it."""
+
 MiB = 1 << 20
 GiB = 1 << 30
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from asyncstore.layers.base import Layer
 from asyncstore.layers.guarded import Guard, Guarded
+from asyncstore.layers.limit import Limited
 from asyncstore.layers.readonly import ReadOnly
-from asyncstore.layers.retry import RetryPolicy
-from asyncstore.layers.trace import Event
+from asyncstore.layers.retry import Retried, RetryPolicy
+from asyncstore.layers.trace import Event, Traced, log
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,10 +39,30 @@ class Options:
 
 
 def layered(provider: Provider, options: Options, /) -> Provider:
-    """Wrap a provider in the layers that the options ask for."""
+    """Wrap a provider in the layers that the options ask for.
+
+    A place under the limit is taken for a request and not while waiting to repeat it; a trace
+    tells of a call once, however often it was tried; read-only comes before everything.
+    """
+    provider = Limited(provider, options.concurrency)
+    provider = Retried(provider, options.retry, deadline=options.deadline)
+    if options.trace is not None or log.isEnabledFor(logging.DEBUG):
+        provider = Traced(provider, options.trace)
     if options.read_only:
         provider = ReadOnly(provider)
     return provider
 
 
-__all__ = ["Event", "Guard", "Guarded", "Layer", "Options", "ReadOnly", "RetryPolicy", "layered"]
+__all__ = [
+    "Event",
+    "Guard",
+    "Guarded",
+    "Layer",
+    "Limited",
+    "Options",
+    "ReadOnly",
+    "Retried",
+    "RetryPolicy",
+    "Traced",
+    "layered",
+]

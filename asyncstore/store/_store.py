@@ -11,6 +11,7 @@ from asyncstore.errors import (
     ConfigurationError,
     NotFoundError,
     NotSupportedError,
+    ReadOnlyError,
     StoreError,
 )
 from asyncstore.provider import Diagnoses, Presigns, ability
@@ -18,7 +19,7 @@ from asyncstore.store import _reading, _writing
 from asyncstore.store._listing import Listing, levels
 from asyncstore.store._live import Watched
 from asyncstore.store._together import each
-from asyncstore.types import WHOLE, Blob, ObjectMeta, Span
+from asyncstore.types import WHOLE, WRITE_ID, Blob, ObjectMeta, Span
 from asyncstore.url import check_key, check_prefix
 
 if TYPE_CHECKING:
@@ -40,9 +41,6 @@ if TYPE_CHECKING:
     from asyncstore.store._live import Live, Recipe
     from asyncstore.types import Page, SpanLike, Stream
     from asyncstore.url import StoreURL
-
-WRITE_ID = "asyncstore-write-id"
-"""Metadata by which a write knows itself again; the user does not see it."""
 
 GAP = 64 * 1024
 
@@ -488,6 +486,8 @@ class Store:
         """
         whole = self._whole(key)
         provider = self._live.provider()
+        if self.read_only and method in ("PUT", "DELETE"):
+            raise ReadOnlyError("opened read-only").at("presign", provider.locate(whole))
         signer = ability(provider, Presigns)  # type: ignore[type-abstract]
         if signer is None:
             raise NotSupportedError("this service has no presigned URLs").at(
