@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 import asyncstore
+
+if TYPE_CHECKING:
+    from sphinx.application import Sphinx
 
 project = "asyncstore"
 author = "The asyncstore authors"
@@ -34,3 +39,20 @@ autoclass_content = "class"
 napoleon_google_docstring = True
 napoleon_numpy_docstring = False
 napoleon_use_ivar = True
+
+
+def mark_code(
+    _app: Any, _what: str, _name: str, _obj: Any, _options: Any, lines: list[str]
+) -> None:
+    """Take an indented block behind a blank line for code, as Markdown does."""
+    for index in range(len(lines) - 1, 1, -1):
+        line, blank, before = lines[index], lines[index - 1], lines[index - 2]
+        last = len(before) - len(before.lstrip())
+        deep = len(line) - len(line.lstrip())
+        if line.strip() and before.strip() and not blank.strip() and deep >= last + 4:
+            lines[index:index] = [" " * last + "::", ""]
+
+
+def setup(app: Sphinx) -> None:
+    """Connect what is above; before napoleon reads the sections."""
+    app.connect("autodoc-process-docstring", mark_code, priority=100)

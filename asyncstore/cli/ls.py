@@ -71,7 +71,11 @@ class _Rows:
 
     def folder(self, prefix: str) -> None:
         """Print a folder, whose name ends in a slash."""
-        record = {"type": "folder", "url": self._place.url(prefix), "key": prefix}
+        record: dict[str, object] = {
+            "type": "folder",
+            "url": self._place.url(prefix),
+            "key": prefix,
+        }
         self._print("", "", self._name(prefix), record)
 
     def item(self, meta: ObjectMeta) -> None:
