@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,6 +12,10 @@ from asyncstore.testing.servers import FakeGCS, MiniStack, Moto, Rclone, Seaweed
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+# Whoever runs the tests may be somebody: no test acts as them.
+IDENTITIES = ("AWS_", "GOOGLE_", "GCE_", "CLOUDSDK_", "STORAGE_", "ACTIVELOOP_", "ASYNCSTORE_")
+for name in [name for name in os.environ if name.startswith(IDENTITIES)]:
+    del os.environ[name]
 
 pytest_plugins = ["pytester", "asyncstore.testing.no_skips", "asyncstore.testing.watch"]
 
