@@ -13,6 +13,7 @@ import asyncstore
 from asyncstore.cli import exits
 from asyncstore.cli.cat import cat
 from asyncstore.cli.cp import cp, mv
+from asyncstore.cli.demo import demo
 from asyncstore.cli.doctor import doctor
 from asyncstore.cli.du import du
 from asyncstore.cli.head import head
@@ -56,7 +57,7 @@ def app() -> None:
     """
 
 
-for _command in (ls, cat, head, cp, mv, rm, du, presign, doctor):
+for _command in (ls, cat, head, cp, mv, rm, du, presign, demo, doctor):
     app.add_command(_command)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import platform
 import re
 import time
@@ -66,6 +65,8 @@ def versions() -> dict[str, str]:
 
 def extras() -> dict[str, dict[str, str | None]]:
     """Return each extra's packages with their versions; `None` is not installed."""
+    import importlib.metadata  # noqa: PLC0415 - 10 ms, which help need not pay
+
     found: dict[str, dict[str, str | None]] = {extra: {} for extra in _EXTRAS}
     for line in importlib.metadata.requires("asyncstore") or []:
         match = _REQUIREMENT.match(line)
@@ -75,6 +76,8 @@ def extras() -> dict[str, dict[str, str | None]]:
 
 
 def _version(package: str) -> str | None:
+    import importlib.metadata  # noqa: PLC0415
+
     try:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:

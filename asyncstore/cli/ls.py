@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -12,6 +12,8 @@ from asyncstore.cli.places import Place, Stores
 from asyncstore.cli.text import human, stamp
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from asyncstore.cli.output import Output
     from asyncstore.store import Store
     from asyncstore.types import ObjectMeta
@@ -94,6 +96,6 @@ class _Rows:
     def _name(self, key: str) -> str:
         return key.removeprefix(self._place.folder) if key != self._place.key else self._place.name
 
-    def _print(self, when: str, size: str, name: str, record: dict[str, object]) -> None:
+    def _print(self, when: str, size: str, name: str, record: Mapping[str, Any]) -> None:
         self.count += 1
         self._output.result(f"{when:20}  {size:>14}  {name}" if self._long else name, record)

@@ -1,0 +1,101 @@
+"""The help has examples, the examples work, and the documentation is the help."""
+
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+
+from asyncstore.cli.app import app
+from asyncstore.cli.command import Command
+from asyncstore.cli.reference import reference
+
+ROOT = Path(__file__).parents[2]
+COMMANDS = sorted(app.commands)
+EXAMPLES = [
+    pytest.param(example.line, id=example.line)
+    for name in COMMANDS
+    if isinstance(command := app.commands[name], Command)
+    for example in command.examples
+]
+
+
+def test_the_reference_is_what_the_help_says():
+    page = (ROOT / "docs" / "reference" / "cli.md").read_text(encoding="utf-8")
+    assert page == reference(), "run: python -m asyncstore.cli.reference docs/reference/cli.md"
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_commands_help_has_its_options_and_examples(cli, name):
+    command = app.commands[name]
+    assert isinstance(command, Command)
+    text = cli(name, "--help").out
+    assert command.examples
+    for example in command.examples:
+        assert example.line in text
+        assert shlex.split(example.line.split("|")[0])[0] in ("asyncstore", "echo")
+    for parameter in command.params:
+        if isinstance(parameter, click.Option):
+            assert parameter.help, parameter.name
+            assert parameter.opts[0] in text
+
+
+def test_the_exit_codes_are_in_the_help(cli):
+    assert "130" in cli("--help").out
+
+
+@pytest.fixture(scope="module")
+def here(seaweedfs, fake_gcs, tmp_path_factory):
+    """A folder with the examples' files, and an environment with their buckets."""
+    folder = tmp_path_factory.mktemp("examples")
+    environment = {
+        "AWS_ENDPOINT_URL": seaweedfs.url,
+        "AWS_ACCESS_KEY_ID": seaweedfs.access_key,
+        "AWS_SECRET_ACCESS_KEY": seaweedfs.secret_key,
+        "AWS_REGION": seaweedfs.region,
+        "STORAGE_EMULATOR_HOST": fake_gcs.url,
+        "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin",
+        "HOME": str(folder),
+    }
+    seaweedfs.make_bucket("bucket")
+    fake_gcs.make_bucket("bucket")
+    return folder, environment
+
+
+@pytest.fixture
+def place(here, cli, monkeypatch):
+    """The same, as each example finds it."""
+    folder, environment = here
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    work = folder / "work"
+    shutil.rmtree(work, ignore_errors=True)
+    (work / "photos").mkdir(parents=True)
+    for name in ("notes.txt", "a.log", "b.log", "photos/cat.raw", "photos/dog.raw"):
+        (work / name).write_text(f"the contents of {name}\n")
+    for bucket in ("s3://bucket", "gs://bucket"):
+        cli("rm", "-r", "--yes", bucket)
+        assert cli("cp", "-r", work / "photos", f"{bucket}/photos").code == 0
+        for name in ("notes.txt", "b.log", "a.txt", "old.txt"):
+            assert cli("cp", "-", f"{bucket}/{name}", stdin=b"contents\n").code == 0
+    return work, environment
+
+
+@pytest.mark.parametrize("line", EXAMPLES)
+def test_an_example_works_as_it_stands(place, line):
+    work, environment = place
+    ended = subprocess.run(
+        ["bash", "-c", line],
+        cwd=work,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=100,
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stderr == ""
+    assert ended.stdout or ">" in line
