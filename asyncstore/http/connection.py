@@ -35,6 +35,7 @@ from asyncstore.http.body import (
 from asyncstore.http.chunked import ChunkedDecoder
 from asyncstore.http.head import CHUNKED, HEAD_MAX, UNTIL_CLOSE, Head, is_bad_start, read_head
 from asyncstore.http.message import Response
+from asyncstore.http.system import unread, unsent_by_system
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
 _SLICE = 256 << 10  # of an upload, handed to the transport at a time
 _TAIL = 16 << 10  # of a body, received through the scratch buffer
 _SMALL = 64 << 10  # a request's body below this travels with its head
+_REQUEST_TIMEOUT = 408
 _INTERIM_MAX = 16  # 1xx answers before the final one
 _GROWING_MAX = 1 << 30
 
@@ -90,6 +92,7 @@ class Connection(asyncio.BufferedProtocol):
         self._left = 0  # of the body
         self._chunks: ChunkedDecoder | None = None
         self._interims = 0
+        self._large = False  # the request's body did not go out at once
         self._out: list[memoryview] = []  # of the request's body, last piece first
         self._write_paused = False
         self._held = False
@@ -132,13 +135,24 @@ class Connection(asyncio.BufferedProtocol):
                 self._fail(error)
         return False
 
-    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
+    def connection_lost(self, exc: Exception | None) -> None:
         """End: tell whoever waits, and the pool."""
         self.closed = self.closing = True
+        if exc is not None and self._state == _HEAD:
+            self._read_leftover()
         if self._future is not None or self._state != _IDLE:
             self._fail(self._cut())
         self._window = self._scratch_view
         self._on_lost(self)
+
+    def _read_leftover(self) -> None:
+        """Look for an answer behind a failed write: it says why the server hung up."""
+        if self._transport.get_extra_info("sslcontext") is not None:
+            return
+        data = unread(self._transport.get_extra_info("socket"), len(self._window))
+        if data:
+            self._window[: len(data)] = data
+            self.buffer_updated(len(data))
 
     def pause_writing(self) -> None:
         """Stop sending: the transport's buffer is full."""
@@ -202,23 +216,20 @@ class Connection(asyncio.BufferedProtocol):
         """End the exchange under way, if any, with an error, and close."""
         self._fail(error)
 
-    def close(self) -> None:
-        """Close an idle connection, politely."""
-        self.closing = True
-        self._transport.close()
-
     # Sending.
 
     def _send(self, head: bytes, body: Any) -> None:
         write = self._transport.write
         if isinstance(body, bytes | bytearray | memoryview):
             size = len(body)
-            if size < _SMALL:
+            self._large = size >= _SMALL
+            if not self._large:
                 self.sent += len(head) + size
                 write(b"".join((head, body)) if size else head)
                 return
             self._out.append(memoryview(body))
         else:
+            self._large = True
             self._out.extend(memoryview(piece) for piece in reversed(body) if len(piece))
         self.sent += len(head)
         write(head)
@@ -241,6 +252,10 @@ class Connection(asyncio.BufferedProtocol):
     def _unsent(self) -> int:
         """Count the bytes that the transport has not handed to the system."""
         return self._transport.get_write_buffer_size()
+
+    def _unacknowledged(self) -> int:
+        """Count the bytes that the other side has not taken, as far as the system tells."""
+        return self._unsent() + unsent_by_system(self._transport.get_extra_info("socket"))
 
     # Receiving.
 
@@ -291,8 +306,12 @@ class Connection(asyncio.BufferedProtocol):
 
     def _on_head(self, head: Head, end: int) -> None:
         request = cast("Request", self._request)
-        if self._out or (self._write_paused and self._unsent()):
+        if self._large and (self._out or self._unsent()):
             head = self._on_early(head)
+        if head.status == _REQUEST_TIMEOUT and self.served and not head.keep:
+            # Meant for the silence before this request, which it crossed on the way.
+            self._fail(Stale())
+            return
         self._head = head
         self._window = self._scratch_view
         self._mark = monotonic()
@@ -378,8 +397,8 @@ class Connection(asyncio.BufferedProtocol):
         surplus = len(rest) - self._left
         if surplus > 0:
             rest = rest[: self._left]
-        if rest:
-            self._take(rest)
+        if rest and not self._take(rest):
+            return
         self._left -= len(rest)
         if self._left == 0:
             self._left = max(surplus, 0)
@@ -409,7 +428,8 @@ class Connection(asyncio.BufferedProtocol):
         chunks = cast("ChunkedDecoder", self._chunks)
         pieces, used = chunks.feed(data)
         for piece in pieces:
-            self._take(piece)
+            if not self._take(piece):
+                return
         if chunks.done:
             self._left = len(data) - used
             self._finish()
@@ -418,15 +438,16 @@ class Connection(asyncio.BufferedProtocol):
         if data:
             self._take(data)
 
-    def _take(self, data: memoryview) -> None:
+    def _take(self, data: memoryview) -> bool:
+        """Put bytes into the sink; return whether it wants more."""
         sink = self._sink
         sink.take(data)
-        if type(sink) is Capped and sink.filled > ERROR_READ:
-            # Enough of an error: what there is says it.
-            self._head = self._head._replace(keep=False)
-            self._left = 0
-            self._state = _CLOSE
-            self._finish()
+        if type(sink) is not Capped or sink.filled <= ERROR_READ:
+            return True
+        # Enough of an error: what there is says it.
+        self._head = self._head._replace(keep=False)
+        self._finish()
+        return False
 
     # Ending.
 
@@ -543,7 +564,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def _watch_progress(self, now: float) -> None:
         options = self._options
-        unsent = self._unsent() if self._out or self._write_paused or self.sent else 0
+        unsent = self._unacknowledged()
         if self._state == _HEAD and not self._out and not unsent:
             if self._wait_since is None:
                 self._wait_since = now

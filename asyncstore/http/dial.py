@@ -30,7 +30,7 @@ async def dial(
     proxy: Proxy | None,
     context: ssl.SSLContext | None,
     make: Callable[[], Connection],
-    permit: Callable[[str], bool] | None,
+    resolver: Resolver,
 ) -> Connection:
     """Open a connection to an origin.
 
@@ -39,18 +39,26 @@ async def dial(
         proxy: through what; an `https` origin is tunnelled.
         context: for TLS; `None` for plain HTTP.
         make: makes the protocol.
-        permit: whether to connect to a numeric address.
+        resolver: finds addresses.
 
     Raises:
         UnavailableError: no address, none that answers, or TLS could not be agreed.
         ConfigurationError: the certificate is not valid for the host; or `permit` refused.
     """
     host, port = (proxy.host, proxy.port) if proxy else (origin.host, origin.port)
-    sock = await _connect(await _resolve(host, port, permit), f"{host}:{port}")
+    sock = await _connect(await resolver.find(host, port), f"{host}:{port}")
     try:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if proxy and origin.scheme == "https":
             await _tunnel(sock, origin, proxy)
+    except OSError as error:
+        sock.close()
+        raise UnavailableError(f"the proxy {host}:{port} hung up: {_reason(error)}") from None
+    except BaseException:
+        sock.close()
+        raise
+    # From here on the transport owns the socket, and closes it whatever happens.
+    try:
         _, connection = await asyncio.get_running_loop().create_connection(
             make,
             sock=sock,
@@ -58,19 +66,14 @@ async def dial(
             server_hostname=origin.host if context else None,
         )
     except ssl.SSLCertVerificationError as error:
-        sock.close()
         raise ConfigurationError(
             f"the certificate of {origin} is not valid: {error.verify_message}; "
             "an authority of your own goes into ca_bundle="
         ) from None
     except OSError as error:
-        sock.close()
         raise UnavailableError(
             f"cannot agree on a connection with {origin}: {_reason(error)}"
         ) from None
-    except BaseException:
-        sock.close()
-        raise
     return connection
 
 
@@ -80,26 +83,58 @@ def _reason(error: OSError) -> str:
     return error.strerror or type(error).__name__
 
 
-async def _resolve(host: str, port: int, permit: Callable[[str], bool] | None) -> list[Address]:
-    numeric = _numeric(host)
-    flags = socket.AI_NUMERICHOST if numeric else 0
-    try:
-        if numeric:
-            found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=flags)
+class Resolver:
+    """Finds hosts' addresses; those who ask for the same at the same time share one question.
+
+    Args:
+        permit: whether to connect to a numeric address; `None` permits all.
+    """
+
+    def __init__(self, permit: Callable[[str], bool] | None) -> None:
+        self._permit = permit
+        self._asked: dict[tuple[str, int], asyncio.Task[list[Address]]] = {}
+
+    async def find(self, host: str, port: int) -> list[Address]:
+        """Return addresses to try, in order.
+
+        Raises:
+            UnavailableError: none was found.
+            ConfigurationError: `host` is no host's name, or none of its addresses is permitted.
+        """
+        if _numeric(host):
+            found = _ask_nobody(host, port)
         else:
-            found = await asyncio.get_running_loop().getaddrinfo(
-                host, port, type=socket.SOCK_STREAM
-            )
+            task = self._asked.get((host, port))
+            if task is None:
+                task = asyncio.create_task(_ask(host, port))
+                self._asked[host, port] = task
+                task.add_done_callback(lambda _: self._asked.pop((host, port), None))
+            found = await asyncio.shield(task)
+        if self._permit is not None:
+            found = [address for address in found if self._permit(address[1][0])]
+            if not found:
+                raise ConfigurationError(f"connections to the address of {host} are not permitted")
+        return _interleave(found)
+
+    def close(self) -> None:
+        """Forget what was asked."""
+        for task in self._asked.values():
+            task.cancel()
+
+
+def _ask_nobody(host: str, port: int) -> list[Address]:
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
+    return [(entry[0], entry[4]) for entry in found]  # type: ignore[misc]
+
+
+async def _ask(host: str, port: int) -> list[Address]:
+    try:
+        found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except OSError as error:
         raise UnavailableError(f"cannot find the address of {host}: {error.strerror}") from None
     except UnicodeError:
         raise ConfigurationError(f"{host!r} is no host's name") from None
-    addresses: list[Address] = [(family, where) for family, _, _, _, where in found]  # type: ignore[misc]
-    if permit is not None:
-        addresses = [address for address in addresses if permit(address[1][0])]
-        if not addresses:
-            raise ConfigurationError(f"connections to the address of {host} are not permitted")
-    return _interleave(addresses)
+    return [(entry[0], entry[4]) for entry in found]  # type: ignore[misc]
 
 
 def _numeric(host: str) -> bool:

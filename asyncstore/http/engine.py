@@ -114,9 +114,9 @@ class Engine:
         head = self._head(request, pool)
         deadline = DEADLINE.get()
         self._requests += 1
-        connection = pool.take() or await pool.acquire(deadline)
         if self._timer is None:
-            self._watch()
+            self._timer = pool.loop.call_later(self._tick, self._watch)
+        connection = pool.take() or await pool.acquire(deadline)
         try:
             return connection, await _outcome(
                 connection, connection.begin(request, head, deadline, streamed=streamed)
@@ -156,7 +156,7 @@ class Engine:
         if self._closed:
             raise closed_error()
         if self._loop is not loop:
-            if self._loop is not None and self._loop.is_running():
+            if self._loop is not None and not self._loop.is_closed():
                 raise ConfigurationError("an engine serves one event loop; make one for each")
             # The old loop has ended, and its connections with it.
             self._pools = {}
@@ -181,8 +181,8 @@ class Engine:
         # A list: every pool is to be watched, also behind one that has something left.
         busy = [pool.watch(now) for pool in self._pools.values()]
         self._timer = None
-        if any(busy) and self._loop is not None:
-            self._timer = self._loop.call_later(self._tick, self._watch)
+        if any(busy):
+            self._timer = asyncio.get_running_loop().call_later(self._tick, self._watch)
 
     def counters(self) -> Counters:
         """Return what has been done so far."""

@@ -12,9 +12,9 @@ from collections import deque
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from asyncstore.errors import DeadlineError, StoreError
+from asyncstore.errors import DeadlineError, StoreError, UnavailableError
 from asyncstore.http.connection import Connection
-from asyncstore.http.dial import dial
+from asyncstore.http.dial import Resolver, dial
 
 if TYPE_CHECKING:
     import ssl
@@ -44,6 +44,7 @@ class Pool:
     ) -> None:
         self.origin = origin
         self.options = options
+        self.loop = asyncio.get_running_loop()
         self.proxy = proxy
         self.opened = 0
         self.reused = 0
@@ -61,6 +62,8 @@ class Pool:
         self._moved = 0
         self._moved_at = 0.0
         self._closed: asyncio.Future[None] | None = None
+        self._limits: set[asyncio.Timeout] = set()
+        self._resolver = Resolver(options.permit)
 
     def take(self) -> Connection | None:
         """Return a free connection, or `None`; without waiting."""
@@ -92,6 +95,9 @@ class Pool:
         if not self._waiters and len(self.connections) + self._opening < self.options.connections:
             self._opening += 1
             return await self._open(deadline)
+        if fresh and self._idle:
+            # Their neighbour was closed by the other side; the oldest makes room.
+            self._idle.pop(0).abort()
         return await self._wait(deadline)
 
     async def _wait(self, deadline: float | None) -> Connection:
@@ -122,30 +128,43 @@ class Pool:
 
     async def _open(self, deadline: float | None) -> Connection:
         """Open a connection; the right to do so, counted in `_opening`, is ours already."""
-        timeout = self.options.connect_timeout
-        if deadline is not None:
-            timeout = min(timeout, max(0.0, deadline - monotonic()))
         try:
-            async with asyncio.timeout(timeout):
-                connection = await dial(
-                    self.origin, self.proxy, self._context, self._make, self.options.permit
-                )
-        except TimeoutError:
-            raise DeadlineError(f"cannot connect to {self.origin} in {timeout:.3g} s") from None
-        finally:
+            connection = await self._dial(deadline)
+        except BaseException:
             self._opening -= 1
-            if len(self.connections) + self._opening < self.options.connections:
-                self._pass_on()
-        if self._closed is not None:
-            connection.abort()
-            raise closed_error()
+            self._pass_on()
+            raise
+        self._opening -= 1
+        self.connections.add(connection)
         self.opened += 1
         return connection
 
-    def _make(self) -> Connection:
-        connection = Connection(self.options, self.free, self._lost)
-        self.connections.add(connection)
+    async def _dial(self, deadline: float | None) -> Connection:
+        timeout = self.options.connect_timeout
+        if deadline is not None:
+            timeout = min(timeout, max(0.0, deadline - monotonic()))
+        limit = asyncio.timeout(timeout)
+        self._limits.add(limit)
+        try:
+            async with limit:
+                connection = await dial(
+                    self.origin, self.proxy, self._context, self._make, self._resolver
+                )
+        except TimeoutError:
+            if self._closed is not None:
+                raise closed_error() from None
+            raise DeadlineError(f"cannot connect to {self.origin} in {timeout:.3g} s") from None
+        finally:
+            self._limits.discard(limit)
+        if self._closed is not None:
+            connection.abort()
+            raise closed_error()
+        if connection.closed:
+            raise UnavailableError(f"{self.origin} closed the connection at once")
         return connection
+
+    def _make(self) -> Connection:
+        return Connection(self.options, self.free, self._lost)
 
     def free(self, connection: Connection) -> None:
         """Take a connection back, for the next in the queue or the next to ask."""
@@ -197,7 +216,7 @@ class Pool:
             connection.watch(now)
         self._watch_waiters(now)
         self._drop_idle(now)
-        return bool(self.connections or self._waiters)
+        return bool(self.connections or self._waiters or self._opening)
 
     def _watch_waiters(self, now: float) -> None:
         if not self._waiters:
@@ -226,7 +245,7 @@ class Pool:
     def _drop_idle(self, now: float) -> None:
         oldest = now - self.options.idle_timeout
         while self._idle and self._idle[0].idle_since < oldest:
-            self._idle.pop(0).close()
+            self._idle.pop(0).abort()
 
     async def aclose(self) -> None:
         """Close every connection; what is under way fails."""
@@ -239,8 +258,11 @@ class Pool:
             self._idle.clear()
             if not self.connections:
                 self._closed.set_result(None)
+            for limit in self._limits:
+                limit.reschedule(asyncio.get_running_loop().time())
             for connection in tuple(self.connections):
                 connection.fail(closed_error())
+            self._resolver.close()
         await asyncio.shield(self._closed)
 
 
