@@ -1,0 +1,373 @@
+"""The local provider: a folder as a bucket, files as objects."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import stat
+from contextlib import asynccontextmanager, contextmanager
+from functools import partial
+from itertools import groupby
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from asyncstore.errors import (
+    AlreadyExistsError,
+    InvalidPathError,
+    NotFoundError,
+    NotSupportedError,
+    StoreError,
+)
+from asyncstore.providers.local import faults, reading
+from asyncstore.providers.local.copying import clone
+from asyncstore.providers.local.flushing import Deferred, Flush
+from asyncstore.providers.local.listing import Lister, Walk
+from asyncstore.providers.local.reading import Source, meta_of
+from asyncstore.providers.local.streaming import FileStream
+from asyncstore.providers.local.threads import check_cancelled, run
+from asyncstore.providers.local.tree import NAME_BYTES, Root, parts_of
+from asyncstore.providers.local.uploading import Parts
+from asyncstore.providers.local.writing import Draft, locked
+from asyncstore.types import WHOLE, Limits
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+
+    from asyncstore.types import Blob, Buffer, Durability, ObjectMeta, Page, Span
+
+T = TypeVar("T")
+
+_TiB = 1 << 40
+
+
+class LocalProvider:
+    """Files below a folder.
+
+    Objects carry no metadata of the user's, and `k` cannot be beside `k/sub`. Symbolic links
+    below the root are not followed, pipes, sockets and devices not opened, and none of them is
+    listed.
+
+    Args:
+        root: the folder's absolute path; made when something is first written.
+        durability: `"full"`: an acknowledged write outlives a power cut. `"deferred"`: writes are
+            flushed once, by `aclose`; see `asyncstore.providers.local.flushing`.
+    """
+
+    limits = Limits(
+        put=8 * _TiB,
+        part_min=1,
+        part_max=8 * _TiB,
+        parts=1_000_000,
+        object_max=8 * _TiB,
+        delete=10_000,
+        segment=NAME_BYTES,
+        metadata=False,
+    )
+
+    def __init__(self, root: str, *, durability: Durability = "full") -> None:
+        self._root = Root(root)
+        self._flush = Flush() if durability == "full" else Deferred()
+        self._lister = Lister(self._root)
+        self._durability = durability
+
+    def locate(self, key: str, /) -> str:
+        """Return the file's path."""
+        return f"{self._root.path.rstrip('/')}/{key}"
+
+    async def head(self, key: str, /) -> ObjectMeta:
+        """See `Provider.head`."""
+        return await self._run("head", key, partial(reading.head, self._root, key))
+
+    async def get(
+        self,
+        key: str,
+        /,
+        *,
+        span: Span = WHOLE,
+        into: memoryview | None = None,
+        if_match: str | None = None,
+    ) -> Blob:
+        """See `Provider.get`."""
+        call = partial(reading.get, self._root, key, span, into, if_match)
+        return await self._run("get", key, call)
+
+    @asynccontextmanager
+    async def open(
+        self, key: str, /, *, span: Span = WHOLE, if_match: str | None = None
+    ) -> AsyncIterator[FileStream]:
+        """See `Provider.open`; the next chunk is read while the caller has one."""
+        call = partial(Source, self._root, key, if_match)
+        source = await self._run("open", key, call, dispose=Source.close)
+        stream = FileStream(key, self.locate(key), source, span)
+        try:
+            yield stream
+        finally:
+            await stream.aclose()
+
+    async def put(
+        self,
+        key: str,
+        data: Buffer,
+        /,
+        *,
+        if_match: str | None = None,
+        if_absent: bool = False,
+        content_type: str | None = None,
+        metadata: Mapping[str, str] | None = None,
+    ) -> ObjectMeta:
+        """See `Provider.put`."""
+        self._refuse_metadata("put", key, content_type, metadata)
+
+        def call() -> ObjectMeta:
+            with self._draft(key) as draft:
+                draft.write(data)
+                return meta_of(key, draft.publish(if_match=if_match, if_absent=if_absent))
+
+        return await self._run("put", key, call)
+
+    async def begin_upload(
+        self,
+        key: str,
+        /,
+        *,
+        size: int | None = None,  # noqa: ARG002 - the contract's name
+        if_match: str | None = None,
+        if_absent: bool = False,
+        content_type: str | None = None,
+        metadata: Mapping[str, str] | None = None,
+    ) -> FileUpload:
+        """See `Provider.begin_upload`; parts are written to where they belong."""
+        self._refuse_metadata("begin_upload", key, content_type, metadata)
+        make = partial(Draft, self._root, key, self._flush)
+        parts = await self._run("begin_upload", key, lambda: Parts(make), dispose=Parts.abort)
+        finish = partial(parts.complete, if_match=if_match, if_absent=if_absent)
+        return FileUpload(key, self.locate(key), parts, finish)
+
+    async def copy(
+        self,
+        source: str,
+        target: str,
+        /,
+        *,
+        if_match: str | None = None,
+        if_absent: bool = False,
+    ) -> ObjectMeta:
+        """See `Provider.copy`; the file system shares the blocks where it can."""
+
+        def call() -> ObjectMeta:
+            with Source(self._root, source, if_match) as old:
+                if source == target:
+                    if if_absent:
+                        raise AlreadyExistsError("there is an object")
+                    return meta_of(target, old.state)
+                with self._draft(target) as draft:
+                    clone(old.fd, draft.fd, old.size)
+                    old.check_unchanged()
+                    return meta_of(target, draft.publish(if_match=None, if_absent=if_absent))
+
+        return await self._run("copy", source, call)
+
+    async def delete(self, keys: Sequence[str], /) -> Mapping[str, StoreError]:
+        """See `Provider.delete`; folders that become empty go too, but for the root."""
+        failed: dict[str, StoreError] = {}
+        await self._run("delete", "", partial(self._delete, sorted(set(keys)), failed))
+        return failed
+
+    async def list_page(
+        self,
+        prefix: str,
+        /,
+        *,
+        cursor: str | None = None,
+        after: str | None = None,
+        delimiter: bool = False,
+        limit: int = 1000,
+    ) -> Page:
+        """See `Provider.list_page`; sorted, and a page costs what is on it."""
+        call = partial(self._lister.page, prefix, cursor, after, delimiter=delimiter, limit=limit)
+        return await self._run("list", prefix, call)
+
+    async def move_prefix(self, source: str, target: str, /) -> None:
+        """See `MovesPrefix.move_prefix`; one `rename`."""
+        await self._run("move", source, partial(self._move, source, target))
+
+    async def diagnose(self) -> Mapping[str, Any]:
+        """See `Diagnoses.diagnose`."""
+        return await self._run("diagnose", "", self._facts)
+
+    async def aclose(self) -> None:
+        """See `Provider.aclose`; with deferred durability, everything is on the disk then."""
+        await self._run("close", "", self._flush.finish)
+
+    async def _run(
+        self,
+        op: str,
+        key: str,
+        call: Callable[[], T],
+        *,
+        dispose: Callable[[T], None] | None = None,
+    ) -> T:
+        with told(op, self.locate(key)):
+            return await run(call, dispose=dispose)
+
+    @contextmanager
+    def _draft(self, key: str) -> Iterator[Draft]:
+        draft = Draft(self._root, key, self._flush)
+        try:
+            yield draft
+        finally:
+            draft.discard()
+
+    def _refuse_metadata(
+        self, op: str, key: str, content_type: str | None, metadata: Mapping[str, str] | None
+    ) -> None:
+        if content_type is not None or metadata:
+            raise NotSupportedError(
+                "files carry no metadata and no content type; leave them out, or keep them in an "
+                "object of their own",
+                op=op,
+                url=self.locate(key),
+            )
+
+    def _delete(self, keys: Sequence[str], failed: dict[str, StoreError]) -> None:
+        for folder, group in groupby(keys, key=lambda key: key.rpartition("/")[0]):
+            names = list(group)
+            try:
+                folders = parts_of(folder) if folder else []
+                self._delete_in(folders, names, failed)
+            except (FileNotFoundError, NotFoundError):
+                continue  # nothing is there to be deleted
+            except (OSError, StoreError) as error:
+                reason = faults.translated(error) if isinstance(error, OSError) else error
+                for key in names:
+                    failed.setdefault(key, reason.at("delete", self.locate(key)))
+
+    def _delete_in(
+        self, folders: list[str], keys: Sequence[str], failed: dict[str, StoreError]
+    ) -> None:
+        fd = self._root.open(folders)
+        try:
+            for key in keys:
+                check_cancelled()
+                try:
+                    _unlink(fd, parts_of(key)[-1])
+                except OSError as error:
+                    failed[key] = faults.translated(error).at("delete", self.locate(key))
+                except StoreError as error:
+                    failed[key] = error.at("delete", self.locate(key))
+        finally:
+            os.close(fd)
+        left = self._root.prune(folders)
+        if left is not None:
+            try:
+                self._flush.folder(left)
+            finally:
+                os.close(left)
+
+    def _move(self, source: str, target: str) -> None:
+        *from_folders, from_name = parts_of(source)
+        *to_folders, to_name = parts_of(target)
+        if not Walk(self._root, source + "/", "", delimiter=False).any():
+            raise NotFoundError("nothing is below this prefix")
+        if f"{target}/".startswith(f"{source}/"):
+            raise InvalidPathError("a folder cannot be moved into itself")
+        from_fd = self._root.open(from_folders)
+        try:
+            to_fd = self._root.make(to_folders, durable=self._flush.at_once)
+            try:
+                self._rename(from_fd, from_name, to_fd, to_name)
+            finally:
+                os.close(to_fd)
+        finally:
+            os.close(from_fd)
+        left = self._root.prune(from_folders)
+        if left is not None:
+            os.close(left)
+
+    def _rename(self, from_fd: int, from_name: str, to_fd: int, to_name: str) -> None:
+        try:
+            # A folder is never renamed over a file, nor over a folder with anything in it.
+            os.rename(from_name, to_name, src_dir_fd=from_fd, dst_dir_fd=to_fd)
+        except OSError as error:
+            if isinstance(error, NotADirectoryError | FileExistsError) or error.errno in _FULL:
+                raise AlreadyExistsError(f"something is at {to_name!r}") from None
+            raise
+        self._flush.folder(to_fd)
+        self._flush.folder(from_fd)
+
+    def _facts(self) -> Mapping[str, Any]:
+        path = self._root.path
+        there = path
+        while not os.path.exists(there):
+            there = os.path.dirname(there)
+        return {
+            "endpoint": path,
+            "source": f"user id {os.getuid()}" if hasattr(os, "getuid") else "this user",
+            "exists": there == path,
+            "free_bytes": shutil.disk_usage(there).free,
+            "capabilities": {
+                "conditional_put": True,
+                "metadata": False,
+                "move_prefix": True,
+                "durability": self._durability,
+                "writable": os.access(there, os.W_OK | os.X_OK),
+            },
+        }
+
+
+_FULL = (errno.ENOTEMPTY, errno.EEXIST, errno.EISDIR)
+
+
+class FileUpload:
+    """See `Upload`."""
+
+    def __init__(
+        self, key: str, url: str, parts: Parts, finish: Callable[[], os.stat_result]
+    ) -> None:
+        self._key = key
+        self._url = url
+        self._parts = parts
+        self._finish = finish
+
+    async def put_part(self, number: int, data: Buffer, /) -> None:
+        """See `Upload.put_part`."""
+        with told("put_part", self._url):
+            await run(partial(self._parts.put, number, data))
+
+    async def complete(self) -> ObjectMeta:
+        """See `Upload.complete`."""
+        with told("complete", self._url):
+            return meta_of(self._key, await run(self._finish))
+
+    async def abort(self) -> None:
+        """See `Upload.abort`."""
+        with told("abort", self._url):
+            await run(self._parts.abort)
+
+
+@contextmanager
+def told(op: str, url: str) -> Iterator[None]:
+    """Raise what the system says as the library's errors, with the place."""
+    try:
+        yield
+    except StoreError as error:
+        error.at(op, url)
+        raise
+    except OSError as error:
+        raise faults.translated(error).at(op, url) from None
+    except UnicodeEncodeError:
+        raise InvalidPathError("the key is no Unicode text").at(op, url) from None
+
+
+def _unlink(folder: int, name: str) -> None:
+    """Remove an object; what is none is left, and a folder is no object."""
+    try:
+        mode = os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode
+        if stat.S_ISDIR(mode):
+            return
+        if not stat.S_ISREG(mode):
+            raise faults.odd(mode)
+        with locked(folder, exclusive=False):
+            os.unlink(name, dir_fd=folder)
+    except FileNotFoundError:
+        return
