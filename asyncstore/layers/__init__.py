@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from asyncstore.layers.base import Layer
+from asyncstore.layers.bridged import Bridged
 from asyncstore.layers.guarded import Guard, Guarded
 from asyncstore.layers.limit import Limited
 from asyncstore.layers.readonly import ReadOnly
@@ -54,6 +55,7 @@ def layered(provider: Provider, options: Options, /) -> Provider:
 
 
 __all__ = [
+    "Bridged",
     "Event",
     "Guard",
     "Guarded",

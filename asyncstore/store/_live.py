@@ -16,9 +16,9 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from asyncstore import registry
+from asyncstore import background, registry
 from asyncstore.errors import ConfigurationError
-from asyncstore.layers import Guarded, Options, layered
+from asyncstore.layers import Bridged, Guarded, Options, layered
 from asyncstore.types import Settings
 
 if TYPE_CHECKING:
@@ -158,11 +158,17 @@ class Live:
         if not recipe.engine:
             if self._shared is None:
                 self._shared = recipe.connect()
-            return _Stack(layered(self._shared, recipe.options), None)
+            return _Stack(layered(self._shared, recipe.options), self._shared, None)
         if loop is None:
-            raise NotImplementedError("trio")
+            there = background.run(self._bottom)
+            return _Stack(layered(Bridged(there), recipe.options), there, None)
         provider = recipe.connect()
-        return _Stack(layered(provider, recipe.options), _close_with_loop(provider))
+        return _Stack(layered(provider, recipe.options), provider, _close_with_loop(provider))
+
+    async def _bottom(self) -> Provider:
+        """Return the provider without layers of the loop that this runs on."""
+        self._find()
+        return self._stacks[_get_running_loop()].bottom
 
     def _forget_ended_loops(self) -> None:
         for key in list(self._stacks):
@@ -240,6 +246,7 @@ class Watched(Live):
 @dataclass(slots=True)
 class _Stack:
     top: Provider
+    bottom: Provider
     keeper: AsyncGenerator[None] | None
 
 
@@ -267,7 +274,10 @@ async def _on(loop: asyncio.AbstractEventLoop, keeper: AsyncGenerator[None]) -> 
     """Close a keeper on another thread's loop."""
     import anyio.to_thread  # noqa: PLC0415 - rare
 
-    future = asyncio.run_coroutine_threadsafe(keeper.aclose(), loop)
+    async def close() -> None:
+        await keeper.aclose()
+
+    future = asyncio.run_coroutine_threadsafe(close(), loop)
     await anyio.to_thread.run_sync(future.result, 5.0, abandon_on_cancel=True)
 
 

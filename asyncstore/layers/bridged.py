@@ -1,0 +1,78 @@
+"""A provider of the background loop, for callers on trio."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+
+from asyncstore import background
+from asyncstore.layers.base import Layer
+from asyncstore.types import WHOLE
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from contextlib import AbstractAsyncContextManager
+    from types import TracebackType
+
+    from asyncstore.types import ObjectMeta, Op, Span, Stream
+
+T = TypeVar("T")
+
+
+class Bridged(Layer):
+    """Make every call on the background loop; a cancelled caller cancels it there."""
+
+    __slots__ = ()
+
+    async def around(self, op: Op, call: Callable[[], Awaitable[T]], /) -> T:
+        """Make the call there and wait for it here."""
+        del op
+        made: Any = call
+        result: T = await background.call(made)
+        return result
+
+    def open(
+        self, key: str, /, *, span: Span = WHOLE, if_match: str | None = None
+    ) -> AbstractAsyncContextManager[Stream]:
+        """See `Provider.open`; entered, read and left in one task there."""
+        return _Open(lambda: self.inner.open(key, span=span, if_match=if_match))
+
+    async def aclose(self) -> None:
+        """Do nothing: the loop that the provider is on closes it."""
+
+
+class _Open:
+    """A stream of the background loop."""
+
+    def __init__(self, make: Callable[[], AbstractAsyncContextManager[Stream]]) -> None:
+        self._make = make
+        self.meta: ObjectMeta
+        self.start: int
+
+    async def __aenter__(self) -> Self:
+        self._held = background.Held(self._make)
+        self._stream = await self._held.aenter()
+        self.meta = self._stream.meta
+        self.start = self._stream.start
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> bool | None:
+        del kind, trace
+        return await self._held.aleave(error)
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> memoryview:
+        view = await self._held.seat.call(self._next)
+        if view is None:
+            raise StopAsyncIteration
+        return view
+
+    async def _next(self) -> memoryview | None:
+        # `None` at the end: a StopAsyncIteration cannot leave a coroutine.
+        return await anext(self._stream, None)
