@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
     from contextlib import AbstractAsyncContextManager
 
+R = TypeVar("R")
 T = TypeVar("T")
 
 BATCH = 256
@@ -77,7 +78,7 @@ class Seat:
     def __init__(self) -> None:
         self._home = _current()
         self._queue: asyncio.Queue[_Slot[Any] | None] = asyncio.Queue()
-        self._home.soon(self._begin, contextvars.copy_context())
+        self._home.soon(self._begin, _context())
 
     def run(self, make: Callable[[], Coroutine[Any, Any, T]], /) -> T:
         """As the function of this name, in this task."""
@@ -126,37 +127,54 @@ class Held(Generic[T]):
     def __init__(self, make: Callable[[], AbstractAsyncContextManager[T]]) -> None:
         self._make = make
         self._manager: AbstractAsyncContextManager[T] | None = None
-        self.seat = Seat()
+        self._seat: Seat | None = None
 
     def enter(self) -> T:
         """Enter it from sync code and return what it gives."""
+        self._seat = Seat()
         try:
-            return self.seat.run(self._enter)
+            return self._seat.run(self._enter)
         except BaseException as error:
             self.leave(error)
             raise
 
+    def run(self, make: Callable[[], Coroutine[Any, Any, R]], /) -> R:
+        """Run a coroutine in its task, from sync code."""
+        return self._entered().run(make)
+
     def leave(self, error: BaseException | None = None) -> bool | None:
         """Leave it from sync code, with the error that ended the body."""
+        seat, self._seat = self._entered(), None
         try:
-            return _wait(_Slot(partial(self._leave, error), sure=True), self.seat)
+            return _wait(_Slot(partial(self._leave, error), sure=True), seat)
         finally:
-            self.seat.leave()
+            seat.leave()
 
     async def aenter(self) -> T:
         """Enter it from another event loop and return what it gives."""
+        self._seat = Seat()
         try:
-            return await self.seat.call(self._enter)
+            return await self._seat.call(self._enter)
         except BaseException as error:
             await self.aleave(error)
             raise
 
+    async def call(self, make: Callable[[], Coroutine[Any, Any, R]], /) -> R:
+        """Run a coroutine in its task, from another event loop."""
+        return await self._entered().call(make)
+
     async def aleave(self, error: BaseException | None = None) -> bool | None:
         """Leave it from another event loop, with the error that ended the body."""
+        seat, self._seat = self._entered(), None
         try:
-            return await _await(_Slot(partial(self._leave, error), sure=True), self.seat)
+            return await _await(_Slot(partial(self._leave, error), sure=True), seat)
         finally:
-            self.seat.leave()
+            seat.leave()
+
+    def _entered(self) -> Seat:
+        if self._seat is None:
+            raise RuntimeError("enter the context manager first")
+        return self._seat
 
     async def _enter(self) -> T:
         manager = self._make()
@@ -225,7 +243,7 @@ class _Slot(Generic[T]):
     def __init__(self, make: Callable[[], Coroutine[Any, Any, T]], *, sure: bool = False) -> None:
         self.make = make
         self.sure = sure  # it is begun even if it was cancelled before
-        self.context = contextvars.copy_context()
+        self.context = _context()
         self.done: Callable[[], object]
         self.task: asyncio.Task[Any] | None = None
         self.cancelled = False
@@ -319,6 +337,12 @@ class _Loop:
             return
 
 
+_library: contextvars.ContextVar[str | None] | None
+try:
+    from sniffio import current_async_library_cvar as _library
+except ImportError:
+    _library = None
+
 _lock = threading.Lock()
 _background: _Loop | None = None
 _parents: list[_Loop] = []  # never finalised: what is in it belongs to the parent
@@ -394,6 +418,14 @@ async def _await(slot: _Slot[T], home: _Loop | Seat) -> T:
             await event.wait()
         raise
     return slot.result()
+
+
+def _context() -> contextvars.Context:
+    """Copy the caller's context, without the name of the caller's async library."""
+    context = contextvars.copy_context()
+    if _library is not None and context.get(_library) is not None:
+        context.run(_library.set, None)
+    return context
 
 
 def _waker(function: Callable[[], Any]) -> Callable[[], object]:

@@ -68,7 +68,7 @@ class _Open:
         return self
 
     async def __anext__(self) -> memoryview:
-        view = await self._held.seat.call(self._next)
+        view = await self._held.call(self._next)
         if view is None:
             raise StopAsyncIteration
         return view

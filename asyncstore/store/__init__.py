@@ -1,6 +1,6 @@
 """The store: everything a user does with objects, on any service."""
 
 from asyncstore.store._open import open_store
-from asyncstore.store._store import Store
+from asyncstore.store._store import GAP, Store
 
-__all__ = ["Store", "open_store"]
+__all__ = ["GAP", "Store", "open_store"]

@@ -1,0 +1,18 @@
+"""The same API without `await`: for scripts, threads and notebooks.
+
+Every call runs on one background event loop and blocks the thread it is made in. It works where
+a loop is running already, as in a notebook, from any number of threads, and after a fork; Ctrl-C
+cancels the call. Signatures, results and errors are those of the async names; `aclose` is
+`close`, and iterators and context managers are the plain kind.
+"""
+
+from __future__ import annotations
+
+from asyncstore.errors import *  # noqa: F403 - the same errors
+from asyncstore.layers import RetryPolicy as RetryPolicy
+from asyncstore.sync._store import Store as Store
+from asyncstore.sync._store import open_store as open_store
+from asyncstore.types import Blob as Blob
+from asyncstore.types import ObjectMeta as ObjectMeta
+from asyncstore.types import Span as Span
+from asyncstore.url import StoreURL as StoreURL
