@@ -74,7 +74,9 @@ def run(arguments: Sequence[str]) -> int:
         stdout.reconfigure(errors="surrogateescape")
     try:
         try:
-            code = app.main(list(arguments), "asyncstore", standalone_mode=False, obj=options)
+            # Not `main`, which has words and codes of its own for Ctrl-C and a broken pipe.
+            with app.make_context("asyncstore", list(arguments), obj=options) as ctx:
+                code = app.invoke(ctx)
         finally:
             stdout.flush()
     except click.exceptions.Exit as end:

@@ -55,7 +55,6 @@ async def cat(
         for path in paths:
             place = Place.parse(path)
             await pour(await stores.at(place), place, pipes, span=span)
-    await pipes.flush()
 
 
 async def pour(

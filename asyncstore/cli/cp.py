@@ -191,6 +191,8 @@ class Planner:
 
     async def _local(self, source: Place, target: Place) -> AsyncIterator[Job]:
         if not source.is_local_folder:
+            if not source.is_local_entry:
+                raise NotFoundError("no such file or folder", op="list", url=source.url())
             yield Job(source, self._file_target(source, target))
             return
         tree = scan(source.local_path)
@@ -293,7 +295,6 @@ async def _standard(
         if target == STANDARD:
             place = Place.parse(source)
             await pour(await stores.at(place, source=options.source.is_given), place, pipes)
-            await pipes.flush()
             return exits.OK
         place = Place.parse(target)
         if place.is_local_folder:

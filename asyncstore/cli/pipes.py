@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
+import select
 import sys
 import threading
 from queue import SimpleQueue
@@ -40,13 +42,9 @@ class Pipes:
         piece = bytes(data)
         await self._run(lambda: _write(piece))
 
-    async def flush(self) -> None:
-        """Wait until stdout has been handed everything."""
-        await self._run(sys.stdout.buffer.flush)
-
     async def read(self) -> AsyncIterator[bytes]:
         """Yield what stdin holds, to its end."""
-        while piece := await self._run(lambda: sys.stdin.buffer.read(_PIECE)):
+        while piece := await self._run(_read):
             yield piece
 
     async def _run(self, call: Callable[[], T]) -> T:
@@ -71,8 +69,34 @@ class Pipes:
                 future.get_loop().call_soon_threadsafe(_settle, future, result, error)
 
 
+# By descriptor where there is one: a thread left behind in a buffered stream holds its lock, and
+# the interpreter, which wants it at exit, dies of that.
+
+
+def _read() -> bytes:
+    descriptor = _descriptor(sys.stdin)
+    return sys.stdin.buffer.read(_PIECE) if descriptor is None else os.read(descriptor, _PIECE)
+
+
 def _write(data: bytes) -> None:
-    sys.stdout.buffer.write(data)
+    descriptor = _descriptor(sys.stdout)
+    if descriptor is None:
+        sys.stdout.buffer.write(data)
+        return
+    rest = memoryview(data)
+    while rest:
+        try:
+            rest = rest[os.write(descriptor, rest) :]
+        except BlockingIOError:  # whoever shares it made it so
+            select.select([], [descriptor], [])
+
+
+def _descriptor(stream: Any) -> int | None:
+    try:
+        number: int = stream.fileno()
+    except (OSError, AttributeError):  # what stands in for it in a test
+        return None
+    return number
 
 
 def _settle(future: asyncio.Future[Any], result: Any, error: BaseException | None) -> None:

@@ -76,6 +76,11 @@ class Place:
         return self.is_local and os.path.isdir(self.local_path)
 
     @property
+    def is_local_entry(self) -> bool:
+        """Whether anything is there on this machine's disk, a broken link included."""
+        return self.is_local and os.path.lexists(self.local_path)
+
+    @property
     def is_root(self) -> bool:
         """Whether it is a whole bucket, or the root of the file system."""
         return not self.key

@@ -50,34 +50,44 @@ _numbers = itertools.count(1)
 
 
 @pytest.fixture(params=["mem", "local", "s3", "gcs"])
-def root(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
+def root(
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    s3: Callable[[], str],
+    gcs: Callable[[], str],
+) -> str:
     """A fresh place on each kind of service, reached as the environment says; no slash behind."""
     if request.param == "mem":
         return f"mem://cli-{next(_numbers)}"
     if request.param == "local":
         return str(tmp_path / "root")
-    if request.param == "s3":
-        return f"s3://{use_s3(request, monkeypatch)}"
-    return f"gs://{use_gcs(request, monkeypatch)}"
+    return f"s3://{s3()}" if request.param == "s3" else f"gs://{gcs()}"
 
 
-def use_s3(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Let the environment lead to SeaweedFS, and return a bucket of its own."""
-    server = request.getfixturevalue("seaweedfs")
-    for name, value in {
-        "AWS_ENDPOINT_URL": server.url,
-        "AWS_ACCESS_KEY_ID": server.access_key,
-        "AWS_SECRET_ACCESS_KEY": server.secret_key,
-        "AWS_REGION": server.region,
-    }.items():
-        monkeypatch.setenv(name, value)
-    bucket: str = server.make_bucket()
+@pytest.fixture
+def s3(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Callable[[], str]:
+    """Let the environment lead to SeaweedFS; each call makes a bucket and returns its name."""
+
+    def bucket() -> str:
+        server = request.getfixturevalue("seaweedfs")
+        monkeypatch.setenv("AWS_ENDPOINT_URL", server.url)
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", server.access_key)
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", server.secret_key)
+        monkeypatch.setenv("AWS_REGION", server.region)
+        name: str = server.make_bucket()
+        return name
+
     return bucket
 
 
-def use_gcs(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Let the environment lead to the Google stand-in, and return a bucket of its own."""
-    server = request.getfixturevalue("fake_gcs")
-    monkeypatch.setenv("STORAGE_EMULATOR_HOST", server.url)
-    bucket: str = server.make_bucket()
+@pytest.fixture
+def gcs(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Callable[[], str]:
+    """Let the environment lead to the Google stand-in; each call makes a bucket."""
+
+    def bucket() -> str:
+        server = request.getfixturevalue("fake_gcs")
+        monkeypatch.setenv("STORAGE_EMULATOR_HOST", server.url)
+        name: str = server.make_bucket()
+        return name
+
     return bucket
