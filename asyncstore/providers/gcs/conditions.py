@@ -1,0 +1,134 @@
+"""Whether an endpoint keeps conditions, found by asking for the impossible.
+
+Google does. A look-alike may ignore a precondition and overwrite; so before the first
+conditional call to any other endpoint, a write is tried under a condition that cannot hold, on a
+name that nobody has. The right answer is 412, and nothing is written. What a liar writes is
+removed again, and the ability is then a `NotSupportedError`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+from asyncstore.errors import NotSupportedError, PreconditionError, StoreError
+from asyncstore.wire import gcs
+
+if TYPE_CHECKING:
+    from asyncstore.providers.gcs.session import Session
+
+Kind: TypeAlias = Literal["put", "upload", "copy"]
+
+_NEVER = 1  # generations are microseconds since 1970; this one is nobody's
+_NAME = ".asyncstore-probe-"
+
+
+class Conditions:
+    """What is known of one bucket's endpoint.
+
+    Args:
+        session: how to ask.
+        bucket: where to try.
+    """
+
+    def __init__(self, session: Session, bucket: str) -> None:
+        self._session = session
+        self._bucket = bucket
+        self._known: dict[Kind, bool] = {}
+        self._flights: dict[Kind, asyncio.Task[bool]] = {}
+
+    @property
+    def known(self) -> dict[str, bool]:
+        """What has been found so far; Google's own endpoint needs no finding."""
+        if self._session.is_google:
+            return dict.fromkeys(("put", "upload", "copy"), True)
+        return {str(kind): kept for kind, kept in self._known.items()}
+
+    async def require(self, kind: Kind, key: str, /) -> None:
+        """Return if conditions of this kind are kept.
+
+        Args:
+            kind: the call.
+            key: the probe's name is beside it, where the credentials surely reach.
+
+        Raises:
+            NotSupportedError: they are ignored there; nothing was written.
+        """
+        if self._session.is_google:
+            return
+        if kind not in self._known:
+            self._known[kind] = await asyncio.shield(self._find(kind, key))
+        if not self._known[kind]:
+            raise NotSupportedError(
+                f"{self._session.origin} ignores conditions (if_absent, if_match) of a {kind}, "
+                "and would overwrite; nothing was written"
+            )
+
+    def _find(self, kind: Kind, key: str) -> asyncio.Task[bool]:
+        flight = self._flights.get(kind)
+        if flight is None or flight.done():
+            beside = f"{key.rpartition('/')[0]}/" if "/" in key else ""
+            name = f"{beside}{_NAME}{secrets.token_hex(8)}"
+            flight = asyncio.get_running_loop().create_task(self._try(kind, name))
+            flight.add_done_callback(_seen)
+            self._flights[kind] = flight
+        return flight
+
+    async def _try(self, kind: Kind, name: str) -> bool:
+        attempt = {"put": self._put, "upload": self._upload, "copy": self._copy}[kind]
+        try:
+            await attempt(name)
+        except PreconditionError:
+            return True
+        finally:
+            if kind == "copy":
+                await self._remove(name)
+        await self._remove(f"{name}-copy" if kind == "copy" else name)
+        return False
+
+    async def _put(self, name: str, condition: int | None = _NEVER) -> None:
+        resource = gcs.insert_resource(name, content_type=None, metadata=None)
+        content_type, body = gcs.insert_body(resource, b"", secrets.token_hex(16))
+        await self._session.send(
+            "POST",
+            gcs.insert_target(self._bucket, uploadType="multipart", ifGenerationMatch=condition),
+            {"content-type": content_type},
+            body=body,
+            write=True,
+        )
+
+    async def _upload(self, name: str) -> None:
+        target = gcs.insert_target(
+            self._bucket, uploadType="resumable", name=name, ifGenerationMatch=_NEVER
+        )
+        reply = await self._session.send("POST", target, write=True)
+        await self._session.send(
+            "PUT",
+            gcs.session_target(reply.headers, self._session.origin),
+            {"content-range": "bytes */0"},
+            expect=(200, 201),
+            write=True,
+        )
+
+    async def _copy(self, name: str) -> None:
+        await self._put(name, None)
+        both = ({"ifGenerationMatch": _NEVER}, {"ifSourceGenerationMatch": _NEVER})
+        for condition in both:
+            target = gcs.rewrite_target(self._bucket, name, f"{name}-copy", **condition)
+            try:
+                await self._session.send("POST", target, write=True)
+            except PreconditionError:
+                continue
+            return
+        raise PreconditionError("both conditions were kept")
+
+    async def _remove(self, name: str) -> None:
+        target = gcs.object_target(self._bucket, name)
+        await self._session.send("DELETE", target, expect=(200, 204, 404), write=True)
+
+
+def _seen(flight: asyncio.Task[bool]) -> None:
+    """Look at the outcome: when every waiter was cancelled, nobody else will."""
+    if not flight.cancelled() and isinstance(flight.exception(), StoreError):
+        return

@@ -1,0 +1,63 @@
+"""What `doctor` tells of Google Cloud Storage: who, from where, which place, which clock."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING, Any
+
+from asyncstore.errors import StoreError
+from asyncstore.providers.gcs.sdk import storage
+from asyncstore.wire import gcs
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from asyncstore.providers.gcs.session import Session
+
+
+async def diagnose(
+    session: Session, bucket: str, capabilities: Mapping[str, bool]
+) -> dict[str, Any]:
+    """Return facts as JSON values; see `Diagnoses.diagnose`."""
+    token = await session.token()
+    facts: dict[str, Any] = {
+        "identity": token.identity,
+        "source": session.place,
+        "expires_at": None if token.expires_at is None else _iso(token.expires_at),
+        "endpoint": str(session.origin),
+        "region": None,
+        "capabilities": {f"conditions of {name}": known for name, known in capabilities.items()},
+    }
+    before = time.time()
+    reply = await session.send(
+        "GET", gcs.list_target(bucket, "", page_token=None, after=None, delimiter=False, limit=1)
+    )
+    facts["clock_drift"] = _drift(reply.headers.get("date"), (before + time.time()) / 2)
+    try:
+        facts["region"] = await _location(session, bucket)
+    except StoreError as error:
+        # Reading a bucket's description is a right of its own, which objects do not need.
+        facts["region"] = f"unknown ({type(error).__name__})"
+    return facts
+
+
+async def _location(session: Session, bucket: str) -> str | None:
+    client = await asyncio.to_thread(storage, session)
+    described = await client.get_bucket_metadata(bucket)
+    place = described.get("location")
+    return place if isinstance(place, str) else None
+
+
+def _drift(date: str | None, now: float) -> float | None:
+    """Return by how many seconds our clock is ahead of the service's."""
+    try:
+        return round(now - parsedate_to_datetime(date or "").timestamp(), 1)
+    except (ValueError, TypeError):
+        return None
+
+
+def _iso(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat()
