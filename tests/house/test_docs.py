@@ -7,7 +7,6 @@ import posixpath
 import subprocess
 import sys
 from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
@@ -17,21 +16,17 @@ from sphinx.util.inventory import InventoryFile
 ROOT = Path(__file__).parents[2]
 
 # What users and implementors write against; the rest is the library's own.
-PUBLIC = tuple(
-    name
-    for name in (
-        "asyncstore",
-        "asyncstore.credentials",
-        "asyncstore.errors",
-        "asyncstore.layers",
-        "asyncstore.provider",
-        "asyncstore.registry",
-        "asyncstore.sync",
-        "asyncstore.testing",
-        "asyncstore.types",
-        "asyncstore.url",
-    )
-    if find_spec(name)
+PUBLIC = (
+    "asyncstore",
+    "asyncstore.credentials",
+    "asyncstore.errors",
+    "asyncstore.layers",
+    "asyncstore.provider",
+    "asyncstore.registry",
+    "asyncstore.sync",
+    "asyncstore.testing",
+    "asyncstore.types",
+    "asyncstore.url",
 )
 
 
@@ -42,7 +37,8 @@ def names(module):
     return sorted(
         name
         for name, value in vars(here).items()
-        if not name.startswith("_") and getattr(value, "__module__", None) == module
+        if not name.startswith("_")
+        if f"{getattr(value, '__module__', None)}.".startswith(f"{module}.")
         if not isinstance(value, TypeVar | ParamSpec)
     )
 

@@ -32,6 +32,8 @@ NEVER = {
     "time.sleep",
     "os.system",
 }
+# Each with its reason.
+BUT = {("asyncstore/providers/local/writing.py", "time.sleep"): "in a worker thread"}
 NEVER_SAID = {("verify", False), ("ssl", False), ("verify_ssl", False), ("allow_pickle", True)}
 
 
@@ -47,7 +49,8 @@ def calls(path):
 @pytest.mark.parametrize("path", CORE, ids=ids)
 def test_no_module_calls_what_is_dangerous(path):
     for call in calls(path):
-        assert ast.unparse(call.func) not in NEVER, f"line {call.lineno}"
+        name = ast.unparse(call.func)
+        assert name not in NEVER or (ids(path), name) in BUT, f"line {call.lineno}"
         for keyword in call.keywords:
             value = keyword.value.value if isinstance(keyword.value, ast.Constant) else None
             assert (keyword.arg, value) not in NEVER_SAID, f"line {call.lineno}"

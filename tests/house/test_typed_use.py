@@ -17,8 +17,8 @@ from asyncstore import Blob, ObjectMeta, Span, Store, StoreURL, open_store
 
 
 @pytest.mark.anyio
-async def test_a_store_is_typed(tmp_path: Path) -> None:
-    async with open_store(tmp_path) as store:
+async def test_a_store_is_typed() -> None:
+    async with open_store("mem://typed") as store:
         assert_type(store, Store)
         assert_type(store.url, StoreURL)
 
@@ -52,6 +52,12 @@ async def test_a_store_is_typed(tmp_path: Path) -> None:
         assert_type(await store.head("a/b"), ObjectMeta)
         assert_type(await store.exists("a/b"), bool)
         await store.delete("a/b")
+
+
+@pytest.mark.anyio
+async def test_a_path_may_be_a_path(tmp_path: Path) -> None:
+    async with open_store(tmp_path, read_only=True) as store:
+        assert_type(await store.exists("a"), bool)
 
 
 @pytest.mark.anyio

@@ -71,7 +71,12 @@ async def test_a_body_of_any_size_arrives_and_leaves_whole(size):
 
 
 async def test_a_body_of_several_buffers_is_sent_in_their_order():
-    pieces = [b"a" * 300_000, bytearray(b"b" * 5), memoryview(b"c" * 70_000), b""]
+    pieces: list[bytes | bytearray | memoryview] = [
+        b"a" * 300_000,
+        bytearray(b"b" * 5),
+        memoryview(b"c" * 70_000),
+        b"",
+    ]
     fake, _ = await exchange(answers(EMPTY), put(pieces))
     assert fake.requests[0].body == b"".join(pieces)
     assert fake.requests[0].headers["content-length"] == str(370_005)
@@ -191,7 +196,7 @@ async def test_an_endless_error_body_is_given_up_after_a_mebibyte(kind):
             sent += 65_536
 
     mine = bytearray(10)
-    fake, out = await exchange(script, get(into=memoryview(mine)))
+    _, out = await exchange(script, get(into=memoryview(mine)))
     assert out[0].status == 503
     assert out[0].body == b"e" * (64 << 10)
     assert mine == bytes(10)
