@@ -5,8 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from asyncstore.errors import NotSupportedError
+from asyncstore.types import MiB
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from asyncstore.types import Limits
+
+_GROWTH = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,3 +65,36 @@ def coalesce(wanted: Sequence[tuple[int, int]], /, *, gap: int, ceiling: int) ->
 def cut(start: int, stop: int, /, *, part: int) -> list[tuple[int, int]]:
     """Cut `[start, stop)` into consecutive parts of `part` bytes; the last may be shorter."""
     return [(low, min(low + part, stop)) for low in range(start, stop, part)]
+
+
+def part_size(
+    size: int | None, limits: Limits, /, *, preferred: int = 8 * MiB, number: int = 1
+) -> int:
+    """Return how long a part of an upload is, but for the last one.
+
+    Args:
+        size: the whole object's bytes, or `None` where nobody knows yet.
+        limits: of the provider.
+        preferred: bytes, if the limits allow.
+        number: which part, from 1. Where the size is unknown, parts double in length every 1,000,
+            so that the largest object still fits in the number of parts; else they are equal.
+
+    Raises:
+        NotSupportedError: no parts within the limits make such an object, or `number` is past
+            the last part.
+    """
+    least = max(preferred, limits.part_min)
+    if size is None:
+        if number > limits.parts:
+            raise NotSupportedError(f"more than {limits.parts} parts in one upload")
+        return min(least << min((number - 1) // _GROWTH, 40), limits.part_max)
+    if size > limits.object_max:
+        raise NotSupportedError(f"{size} bytes, of at most {limits.object_max} in one object")
+    needed = -(-size // limits.parts)
+    part = max(least, -(-needed // MiB) * MiB) if needed > least else least
+    part = min(part, limits.part_max)
+    if part * limits.parts < size:
+        raise NotSupportedError(
+            f"{size} bytes, of at most {part * limits.parts} in {limits.parts} parts"
+        )
+    return part

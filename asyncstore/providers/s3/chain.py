@@ -166,7 +166,7 @@ class Chain:
         raise UnauthenticatedError(
             "no AWS credentials found: pass creds={'aws_access_key_id': …, "
             "'aws_secret_access_key': …}, set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, run "
-            "`aws configure`, or pass creds=\"anon\" for a public bucket"
+            '`aws configure`, or pass creds="anon" for a public bucket'
         )
 
     def _source(self, method: str) -> str:
@@ -375,5 +375,3 @@ def _not_retrieved(kind: str, profile: str) -> StoreError:
             "run it by hand to see why"
         )
     return UnavailableError(f"the {kind} gave no credentials")
-
-

@@ -135,12 +135,17 @@ def source_of(settings: Settings, /) -> Source:
     if creds is None or creds == "ENV":
         return _machine(settings, None)
     if isinstance(creds, str) and creds == "anon":
-        return lambda: S3Credentials(source='creds="anon"', **from_environment())
+        return _anonymous
     if isinstance(creds, Mapping):
         return _read_mapping(creds, settings)
     if callable(creds):
         return _Called(creds)
     raise ConfigurationError(_what_else(creds))
+
+
+def _anonymous() -> S3Credentials:
+    endpoint_url, region = from_environment()
+    return S3Credentials(source='creds="anon"', endpoint_url=endpoint_url, region=region)
 
 
 def _what_else(creds: Any) -> str:
@@ -153,19 +158,20 @@ def _what_else(creds: Any) -> str:
 
 
 def _machine(settings: Settings, profile: str | None, **place: str | None) -> Source:
+    chain: Any = None
+
     async def resolve() -> S3Credentials:
         nonlocal chain
         if chain is None:
             from asyncstore.providers.s3.chain import Chain  # noqa: PLC0415 - loads the SDK
 
             chain = Chain(settings, profile)
-        found = await chain()
+        found: S3Credentials = await chain()
         for name, value in place.items():
             if value is not None:
                 setattr(found, name, value)
         return found
 
-    chain: Any = None
     return resolve
 
 
@@ -253,15 +259,15 @@ def _keys(texts: Mapping[str, Any], source: str) -> S3Credentials:
             raise ConfigurationError(f"creds has {there} and no {name}; give the whole key pair")
     endpoint_url, region = _place(texts)
     token = texts.get("aws_session_token")
-    place = from_environment()
+    usual_url, usual_region = from_environment()
     return S3Credentials(
         texts["aws_access_key_id"],
         Secret(texts["aws_secret_access_key"]),
         Secret(token) if token else None,
         expires_at=read_expiry(texts.get("expires_at")),
         source=source,
-        endpoint_url=endpoint_url or place["endpoint_url"],
-        region=region or place["region"],
+        endpoint_url=endpoint_url or usual_url,
+        region=region or usual_region,
     )
 
 
@@ -290,16 +296,13 @@ def read_expiry(value: Any, /) -> float | None:
     return float(value)
 
 
-def from_environment() -> dict[str, str | None]:
-    """Return the `endpoint_url` and `region` of the environment variables."""
+def from_environment() -> tuple[str | None, str | None]:
+    """Return the endpoint and the region of the environment variables."""
     environ = os.environ
     ignored = environ.get("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "").lower() == "true"
     endpoint = environ.get("AWS_ENDPOINT_URL_S3") or environ.get("AWS_ENDPOINT_URL")
     region = environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION")
-    return {
-        "endpoint_url": None if ignored else endpoint or None,
-        "region": check_region(region) if region else None,
-    }
+    return None if ignored else endpoint or None, check_region(region) if region else None
 
 
 class _Called:

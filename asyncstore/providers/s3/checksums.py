@@ -1,0 +1,162 @@
+"""Checksums of objects: which there are, what they cover, and whether they agree.
+
+S3 tells a checksum of the whole object, or of its parts' checksums ("composite", with `-N`
+behind it), or, on a range, of a part. Only the first says anything of bytes that we hold, and
+only when we hold all of them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from base64 import b64decode, b64encode
+from binascii import Error as Base64Error
+from typing import TYPE_CHECKING, Any
+
+from awscrt import checksums as crt
+
+from asyncstore.errors import IntegrityError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from asyncstore.types import Buffer
+
+_HEADER = "x-amz-checksum-"
+_THREAD_FROM = 1 << 20  # bytes from which a slow hash leaves the event loop
+_MD5_HEX = 32
+_PIECE = 64 << 20
+
+
+class _Crc:
+    def __init__(self, step: Callable[[Any, int], int], width: int) -> None:
+        self._step = step
+        self._width = width
+        self._value = 0
+
+    def update(self, data: Buffer) -> None:
+        # In pieces: the C function holds the interpreter for as long as it runs.
+        view = memoryview(data)
+        for at in range(0, len(view), _PIECE):
+            self._value = self._step(view[at : at + _PIECE], self._value)
+
+    def digest(self) -> bytes:
+        return self._value.to_bytes(self._width, "big")
+
+
+def _md5() -> Any:
+    return hashlib.md5(usedforsecurity=False)
+
+
+_MAKERS: dict[str, Callable[[], Any]] = {
+    # In the order in which they are wanted: the quick ones first.
+    "crc64nvme": lambda: _Crc(crt.crc64nvme, 8),
+    "crc32c": lambda: _Crc(crt.crc32c, 4),
+    "crc32": lambda: _Crc(crt.crc32, 4),
+    "sha256": hashlib.sha256,
+    "sha1": lambda: hashlib.sha1(usedforsecurity=False),
+    "md5": _md5,
+}
+_SLOW = frozenset({"sha256", "sha1", "md5"})
+
+
+def hasher(kind: str, /) -> Any:
+    """Return an object with `update` and `digest`."""
+    return _MAKERS[kind]()
+
+
+def told(headers: Mapping[str, str], /) -> dict[str, str]:
+    """Return the checksums of the whole object that an answer's headers tell, by kind."""
+    if headers.get("x-amz-checksum-type") == "COMPOSITE":
+        return {}
+    found = {}
+    for kind in _MAKERS:
+        value = headers.get(_HEADER + kind)
+        if value and "-" not in value:
+            found[kind] = value
+    return found
+
+
+def md5_of(headers: Mapping[str, str], /) -> str | None:
+    """Return the MD5 that an ETag is, in hexadecimal, or `None` where it is another thing."""
+    etag = headers.get("etag", "").strip('"')
+    if len(etag) != _MD5_HEX or etag.strip("0123456789abcdef"):
+        return None
+    if headers.get("x-amz-server-side-encryption", "AES256") != "AES256":
+        return None
+    if "x-amz-server-side-encryption-customer-algorithm" in headers:
+        return None
+    return etag
+
+
+class Check:
+    """Compares bytes, as they come, with what an answer's headers say of the whole object.
+
+    Attributes:
+        kind: which checksum is compared, or `None` where the service told none.
+    """
+
+    __slots__ = ("_hasher", "_wanted", "kind")
+
+    def __init__(self, headers: Mapping[str, str]) -> None:
+        self.kind: str | None = None
+        self._wanted = b""
+        self._hasher: Any = None
+        for kind, value in told(headers).items():
+            self._set(kind, _decoded(kind, value))
+            return
+        md5 = md5_of(headers)
+        if md5 is not None:
+            self._set("md5", bytes.fromhex(md5))
+
+    def _set(self, kind: str, wanted: bytes) -> None:
+        self.kind = kind
+        self._wanted = wanted
+        self._hasher = hasher(kind)
+
+    async def update(self, data: Buffer) -> None:
+        """Take the next bytes."""
+        if self._hasher is None:
+            return
+        if self.kind in _SLOW and len(data) >= _THREAD_FROM:
+            await asyncio.to_thread(self._hasher.update, data)
+        else:
+            self._hasher.update(data)
+
+    def finish(self) -> None:
+        """Say that these were all.
+
+        Raises:
+            IntegrityError: they are not what the service says it holds.
+        """
+        if self._hasher is not None and self._hasher.digest() != self._wanted:
+            raise IntegrityError(f"the bytes that came do not have the object's {self.kind}")
+
+
+def _decoded(kind: str, value: str) -> bytes:
+    try:
+        return b64decode(value, validate=True)
+    except (Base64Error, ValueError):
+        raise IntegrityError(f"the service told a {kind} that is none") from None
+
+
+async def compute(kind: str, data: Buffer, /) -> str:
+    """Return a checksum of bytes as base64 text, as headers carry it."""
+    made = hasher(kind)
+    if kind in _SLOW and len(data) >= _THREAD_FROM:
+        await asyncio.to_thread(made.update, data)
+    else:
+        made.update(data)
+    return b64encode(made.digest()).decode()
+
+
+def join_crc64(parts: list[tuple[str, int]], /) -> str:
+    """Return the CRC-64/NVME of joined parts.
+
+    Args:
+        parts: of each, the checksum as base64 text and the size in bytes.
+    """
+    whole = 0
+    for text, size in parts:
+        whole = crt.combine_crc64nvme(whole, int.from_bytes(b64decode(text)), size)
+    return b64encode(whole.to_bytes(8)).decode()

@@ -1,0 +1,386 @@
+"""Reads: which range to ask for, what the answer proves, bytes verified before the last is given.
+
+A range's answer must be a 206 with exactly the `Content-Range` that the span means for an
+object of the size it tells. Where a span's meaning depends on the size (`[2:-1]`), the size is
+asked for first, and the read is of that version or none.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, NamedTuple, Self
+
+from asyncstore.errors import (
+    IntegrityError,
+    InvalidSpanError,
+    ObjectChangedError,
+    StoreError,
+)
+from asyncstore.providers.s3.checksums import Check, told
+from asyncstore.providers.s3.client import Ask
+from asyncstore.types import Blob, ObjectMeta, Span
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from contextlib import AsyncExitStack
+
+    from asyncstore.http import Reply
+    from asyncstore.providers.s3.client import Client
+
+_CONTENT_RANGE = re.compile(r"bytes (\d{1,19})-(\d{1,19})/(\d{1,19})")
+_META = "x-amz-meta-"
+_PARTIAL = 206
+_VERIFY = {"x-amz-checksum-mode": "ENABLED"}
+
+
+class Ranged(NamedTuple):
+    """A span as a request.
+
+    Attributes:
+        header: the `Range` header, or `None` for the whole.
+        limit: most bytes that it can bring, or `None`.
+    """
+
+    header: str | None
+    limit: int | None
+
+
+def ranged(span: Span, /) -> Ranged | None:
+    """Return the range that a span is, or `None` where the object's size must be known first."""
+    start, stop = span.start or 0, span.stop
+    if stop is None:
+        if start < 0:
+            return Ranged(f"bytes={start}", -start)
+        return Ranged(f"bytes={start}-" if start else None, None)
+    if start < 0 or stop <= start:
+        return None
+    return Ranged(f"bytes={start}-{stop - 1}", stop - start)
+
+
+def quoted(etag: str | None) -> str | None:
+    """Return an ETag with its quotes, which some servers leave out."""
+    if not etag or etag.startswith(('"', "W/")):
+        return etag or None
+    return f'"{etag}"'
+
+
+def meta_of(key: str, headers: Mapping[str, str], size: int) -> ObjectMeta:
+    """Return what an answer's headers say of an object."""
+    return ObjectMeta(
+        key,
+        size,
+        etag=quoted(headers.get("etag")),
+        version=headers.get("x-amz-version-id"),
+        modified=headers.get("last-modified"),
+        content_type=headers.get("content-type"),
+        metadata={name[11:]: text for name, text in headers.items() if name.startswith(_META)},
+        checksums=told(headers),
+    )
+
+
+async def head(
+    client: Client, key: str, *, op: str = "head", if_match: str | None = None
+) -> tuple[ObjectMeta, Mapping[str, str]]:
+    """Ask for an object's metadata; return the headers with it."""
+    headers = dict(_VERIFY) if client.settings.checksums else {}
+    if if_match is not None:
+        headers["if-match"] = if_match
+    ask = Ask(op, "HEAD", key, headers=headers, condition="source" if if_match else None)
+    reply = await client.call(ask)
+    size = reply.headers.get("content-length", "")
+    if not size.isdecimal():
+        raise IntegrityError("the answer does not tell the object's size").at(
+            op, client.locate(key)
+        )
+    meta = meta_of(key, reply.headers, int(size))
+    _check_version(meta, if_match)
+    return meta, reply.headers
+
+
+class Reading:
+    """One read of an object: the request, and what the answer must be.
+
+    Args:
+        client: the bucket's.
+        op: `"get"` or `"open"`.
+        key: the object.
+        span: which bytes.
+        if_match: the version to read.
+        exact: whether the span is known to lie in the object.
+    """
+
+    __slots__ = ("client", "exact", "if_match", "key", "op", "span")
+
+    def __init__(
+        self,
+        client: Client,
+        op: str,
+        key: str,
+        span: Span,
+        if_match: str | None,
+        *,
+        exact: bool = False,
+    ) -> None:
+        self.client = client
+        self.op = op
+        self.key = key
+        self.span = span
+        self.if_match = if_match
+        self.exact = exact
+
+    def ask(self, into: memoryview | None = None) -> Ask | None:
+        """Return the request; `None` where the size must be known first."""
+        plan = ranged(self.span)
+        if plan is None:
+            return None
+        headers: dict[str, str] = {}
+        if plan.header is not None:
+            headers["range"] = plan.header
+        if self.client.settings.checksums and not self.span.start:
+            headers["x-amz-checksum-mode"] = "ENABLED"
+        if self.if_match is not None:
+            headers["if-match"] = self.if_match
+        return Ask(
+            self.op,
+            "GET",
+            self.key,
+            headers=headers,
+            into=into,
+            limit=plan.limit,
+            condition="source" if self.if_match is not None else None,
+        )
+
+    async def narrowed(self) -> tuple[ObjectMeta, Reading | None]:
+        """Ask for the size; return what is left to read of that version, or `None`: nothing."""
+        meta, _ = await head(self.client, self.key, op=self.op, if_match=self.if_match)
+        start, stop = self.span.resolve(meta.size)
+        if start == stop:
+            return meta, None
+        version = meta.etag or self.if_match
+        span = Span(start, stop)
+        return meta, Reading(self.client, self.op, self.key, span, version, exact=True)
+
+    def is_past_the_end(self, error: StoreError) -> bool:
+        """Whether a refusal means that the span lies behind the last byte.
+
+        Raises:
+            ObjectChangedError: it did not a moment ago.
+        """
+        if error.status != 416:  # noqa: PLR2004
+            return False
+        if self.exact:
+            raise ObjectChangedError("the object became shorter", status=416) from None
+        return True
+
+    def is_empty_range(self, status: int, headers: Mapping[str, str]) -> bool:
+        """Whether a range of no bytes came, as some servers say for 416 of an empty object."""
+        return status == _PARTIAL and headers.get("content-length") == "0" and not self.exact
+
+    def accept(
+        self, status: int, headers: Mapping[str, str], length: int | None
+    ) -> tuple[ObjectMeta, int, int | None]:
+        """Check an answer's head.
+
+        Args:
+            status: 2xx.
+            headers: of the answer.
+            length: of its body, where that is known already.
+
+        Returns:
+            The metadata, the first byte's position and the number of bytes, if told.
+
+        Raises:
+            IntegrityError: it is not the answer to what was asked.
+        """
+        told_length = headers.get("content-length", "")
+        if told_length.isdecimal():
+            length = int(told_length)
+        if status == _PARTIAL:
+            start, size = self._range(headers, length)
+            count: int | None = self.span.resolve(size)[1] - start
+        elif status == 200:  # noqa: PLR2004
+            if self.span.start or self.span.stop is not None:
+                self._refuse_whole(length)
+            start, count = 0, length
+            size = length if length is not None else 0
+        else:
+            raise IntegrityError(f"status {status} is no answer to a read", status=status)
+        meta = meta_of(self.key, headers, size)
+        _check_version(meta, self.if_match)
+        return meta, start, count
+
+    def _range(self, headers: Mapping[str, str], length: int | None) -> tuple[int, int]:
+        found = _CONTENT_RANGE.fullmatch(headers.get("content-range", ""))
+        if found is None:
+            raise IntegrityError("a part of the object came, and not which", status=_PARTIAL)
+        start, last, size = (int(number) for number in found.groups())
+        if self.span.resolve(size) != (start, last + 1) or start > last:
+            raise IntegrityError(
+                f"bytes {start}-{last} of {size} came, which are not those that were asked for",
+                status=_PARTIAL,
+            )
+        if length is not None and length != last + 1 - start:
+            raise IntegrityError("the range and the length of the answer differ", status=_PARTIAL)
+        return start, size
+
+    def _refuse_whole(self, length: int | None) -> None:
+        """A whole object in place of a range is right only where the range is the whole."""
+        if length is None or self.span.resolve(length) != (0, length):
+            raise IntegrityError("the service ignored the range that was asked for", status=200)
+
+    def check(
+        self, meta: ObjectMeta, headers: Mapping[str, str], count: int | None
+    ) -> Check | None:
+        """Return what verifies the bytes; `None` where they are not the whole object."""
+        if not self.client.settings.checksums or (count is not None and count != meta.size):
+            return None
+        return Check(headers)
+
+
+def _check_version(meta: ObjectMeta, if_match: str | None) -> None:
+    if if_match is not None and meta.etag is not None and meta.etag != quoted(if_match):
+        raise IntegrityError("the service ignored the version that was asked for")
+
+
+async def get(reading: Reading, into: memoryview | None) -> Blob:
+    """Read into one buffer; errors as in `Provider.get`."""
+    ask = reading.ask(into)
+    if ask is None:
+        return await _get_narrowed(reading, into)
+    try:
+        reply = await reading.client.call(ask)
+    except StoreError as error:
+        if reading.is_past_the_end(error):
+            return await _get_narrowed(reading, into)
+        if isinstance(error, InvalidSpanError) and error.status == 200 and ask.limit is not None:  # noqa: PLR2004
+            # The buffer fits the range, and what came is the whole.
+            other = IntegrityError("the service ignored the range that was asked for", status=200)
+            raise other.at(reading.op, reading.client.locate(reading.key)) from None
+        raise
+    headers = reply.headers
+    if reading.is_empty_range(reply.status, headers):
+        return await _get_narrowed(reading, into)
+    meta, start, count = reading.accept(reply.status, headers, None)
+    body = reply.body
+    check = reading.check(meta, headers, count)
+    if count is None:
+        _require_check(check)
+        meta = meta.replace(size=len(body))
+    elif count != len(body):
+        raise IntegrityError(f"{len(body)} bytes came of {count}")
+    if check is not None:
+        await check.update(body)
+        check.finish()
+    return Blob(body, meta, start=start)
+
+
+async def _get_narrowed(reading: Reading, into: memoryview | None) -> Blob:
+    meta, rest = await reading.narrowed()
+    if rest is None:
+        start = reading.span.resolve(meta.size)[0]
+        return Blob(into[:0] if into is not None else b"", meta, start=start)
+    return await get(rest, into)
+
+
+def _require_check(check: Check | None) -> None:
+    """Without a length, only a checksum proves that nothing is missing."""
+    if check is None or check.kind is None:
+        raise IntegrityError("the answer tells neither a length nor a checksum")
+
+
+async def open_stream(stack: AsyncExitStack, reading: Reading) -> S3Stream:
+    """Begin a read whose bytes come as they arrive; `stack` ends it."""
+    where = reading.op, reading.client.locate(reading.key)
+    ask = reading.ask()
+    if ask is not None:
+        try:
+            reply = await stack.enter_async_context(reading.client.stream(ask))
+        except StoreError as error:
+            if not reading.is_past_the_end(error):
+                raise
+        else:
+            if not reading.is_empty_range(reply.status, reply.headers):
+                meta, start, count = reading.accept(reply.status, reply.headers, reply.length)
+                check = reading.check(meta, reply.headers, count)
+                if count is None:
+                    _require_check(check)
+                return S3Stream(meta, start, where=where, reply=reply, count=count, check=check)
+    meta, rest = await reading.narrowed()
+    if rest is None:
+        return S3Stream(meta, reading.span.resolve(meta.size)[0], where=where)
+    return await open_stream(stack, rest)
+
+
+class S3Stream:
+    """Bytes as they arrive, the last of them only when all are verified; see `types.Stream`."""
+
+    __slots__ = ("_check", "_count", "_held", "_reply", "_seen", "_where", "meta", "start")
+
+    def __init__(
+        self,
+        meta: ObjectMeta,
+        start: int,
+        *,
+        where: tuple[str, str],
+        reply: Reply | None = None,
+        count: int | None = 0,
+        check: Check | None = None,
+    ) -> None:
+        self.meta = meta
+        self.start = start
+        self._where = where
+        self._reply = reply
+        self._count = count
+        self._check = check
+        self._seen = 0
+        self._held: bytes | None = None
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> memoryview:
+        """Return the next bytes.
+
+        Raises:
+            StoreError: the rest does not come, or is not what the service said.
+        """
+        if self._reply is None:
+            raise StopAsyncIteration
+        try:
+            return await self._next(self._reply)
+        except StoreError as error:
+            error.at(*self._where)
+            raise
+
+    async def _next(self, reply: Reply) -> memoryview:
+        async for view in reply:
+            if not view:
+                continue
+            self._seen += len(view)
+            if self._check is not None:
+                await self._check.update(view)
+            if self._count is not None:
+                if self._seen == self._count:
+                    self._finish()
+                return view
+            # Without a length any piece may be the last, and that one waits for the checksum.
+            held, self._held = self._held, bytes(view)
+            if held is not None:
+                return memoryview(held)
+        return self._end()
+
+    def _end(self) -> memoryview:
+        self._reply = None
+        if self._count is not None and self._seen != self._count:
+            raise IntegrityError(f"{self._seen} bytes came of {self._count}")
+        if self._count in (None, 0):
+            self._finish()
+        held, self._held = self._held, None
+        if held is None:
+            raise StopAsyncIteration
+        return memoryview(held)
+
+    def _finish(self) -> None:
+        if self._check is not None:
+            self._check.finish()
+            self._check = None
