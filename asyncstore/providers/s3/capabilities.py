@@ -122,8 +122,8 @@ class Probes:
             endpoint = await self._client.endpoint()
             kind, _, name = condition.partition(" ")
             raise NotSupportedError(
-                f"{endpoint.url} ignores the condition of a conditional {kind} ({name}), so it "
-                "would overwrite; nothing was written"
+                f"{endpoint.url} does not keep the condition of a conditional {kind} ({name}), so "
+                "it would write regardless; nothing was written"
             )
 
     async def _try(self, condition: str, beside: str) -> bool:

@@ -301,7 +301,7 @@ def _refuse_to_ask(_: str) -> NoReturn:
     )
 
 
-def _translated(error: Exception, profile: str) -> StoreError:
+def _translated(error: Exception, profile: str) -> StoreError:  # noqa: PLR0911 - one decision
     """Say what the SDK said, without its text, which may quote a file or a reply."""
     if isinstance(error, sdk_errors.ProfileNotFound):
         return _no_such_profile(profile)

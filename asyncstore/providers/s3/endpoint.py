@@ -145,7 +145,11 @@ class Endpoint:
             query: canonical, as by `sigv4.encode_query`.
             headers: names in lower case.
             now: epoch seconds, as the service's clock shows them.
-            body, into, length, limit, replayable: as in `Request`.
+            body: as in `Request`, and so the rest.
+            into: a buffer.
+            length: bytes expected.
+            limit: most bytes expected.
+            replayable: on a fresh connection.
         """
         path = self.path(key)
         if self._signer is None:

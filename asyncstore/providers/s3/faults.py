@@ -105,7 +105,7 @@ def failure(
         write: whether the request would have changed something.
         condition: what it made the change depend on.
     """
-    error = _error(status, headers, fault, bucket, identity, condition)
+    error = _error(status, headers, fault, bucket=bucket, identity=identity, condition=condition)
     error.status = status
     error.request_id = headers.get("x-amz-request-id") or fault.request_id or None
     error.outcome = _outcome(error, status) if write else "not_applied"
@@ -124,6 +124,7 @@ def _error(  # noqa: C901, PLR0911, PLR0912 - one decision, in one place
     status: int,
     headers: Mapping[str, str],
     fault: Fault,
+    *,
     bucket: str,
     identity: str,
     condition: Condition,

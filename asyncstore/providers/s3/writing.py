@@ -60,7 +60,9 @@ async def condition_headers(
     Args:
         probes: of the bucket.
         kind: `"put"` or `"upload"`.
-        key, if_match, if_absent: as in `Provider.put`.
+        key: what is written.
+        if_match: as in `Provider.put`.
+        if_absent: as in `Provider.put`.
 
     Raises:
         NotSupportedError: the service ignores it.
