@@ -134,23 +134,26 @@ class Refreshing(Generic[T]):
 
     def _join_or_start(self) -> asyncio.Task[T]:
         flight = self._flight
-        if flight is None or flight.done():
-            flight = asyncio.get_running_loop().create_task(self._renew())
+        loop = asyncio.get_running_loop()
+        if flight is None or flight.done() or flight.get_loop() is not loop:
+            flight = loop.create_task(self._renew())
             flight.add_done_callback(_retrieve)
             self._flight = flight
         return flight
 
     async def _renew(self) -> T:
+        raised = None
         try:
             made = self._source()
             value = await made if inspect.isawaitable(made) else made
         except (StoreError, asyncio.CancelledError):
             raise
         except Exception as error:  # noqa: BLE001 - it is the user's own code
-            # The source's own text may hold a secret: name its kind, drop the rest.
-            raise ConfigurationError(
-                f"the source of credentials raised {type(error).__name__}"
-            ) from None
+            raised = type(error).__name__
+        if raised is not None:
+            # The source's own text may hold a secret: its kind is named, and the error is not
+            # kept, not even as the context of ours.
+            raise ConfigurationError(f"the source of credentials raised {raised}")
         now = self._clock()
         if not _holds(value, now):
             raise UnauthenticatedError("the source of credentials returned ones that have ended")

@@ -59,10 +59,17 @@ def get(root: Root, key: str, span: Span, into: memoryview | None, if_match: str
         if into is None and size <= PIECE:
             data = source.read(start, size)
         else:
-            data = memoryview(mmap.mmap(-1, size)) if into is None else into[:size]
+            data = _room(size) if into is None else into[:size]
             source.read_into(data, start)
         source.check_unchanged()
         return Blob(data, meta_of(key, source.state), start=start)
+
+
+def _room(size: int) -> memoryview:
+    """Return memory that nobody has filled with zeros first; the system does, page by page."""
+    if os.name == "nt":
+        return memoryview(mmap.mmap(-1, size))
+    return memoryview(mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS))
 
 
 class Source:
