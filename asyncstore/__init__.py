@@ -12,7 +12,18 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     # For type checkers, the same names as below; a test compares them.
+    from asyncstore.datasets import Dataset as Dataset
+    from asyncstore.datasets import copy as copy
+    from asyncstore.datasets import dataset as dataset
+    from asyncstore.datasets import delete as delete
+    from asyncstore.datasets import empty as empty
+    from asyncstore.datasets import exists as exists
+    from asyncstore.datasets import list as list  # noqa: A004 - the old client's name
+    from asyncstore.datasets import load as load
+    from asyncstore.datasets import rename as rename
     from asyncstore.errors import AlreadyExistsError as AlreadyExistsError
     from asyncstore.errors import BatchError as BatchError
     from asyncstore.errors import ConfigurationError as ConfigurationError
@@ -45,6 +56,17 @@ if TYPE_CHECKING:
     from asyncstore.url import StoreURL as StoreURL
 
 _HOMES = {
+    "datasets": (
+        "Dataset",
+        "copy",
+        "dataset",
+        "delete",
+        "empty",
+        "exists",
+        "list",
+        "load",
+        "rename",
+    ),
     "errors": (
         "AlreadyExistsError",
         "BatchError",
@@ -91,5 +113,5 @@ def __getattr__(name: str) -> Any:
     return value
 
 
-def __dir__() -> list[str]:
+def __dir__() -> Sequence[str]:
     return sorted({*globals(), *_HOME})

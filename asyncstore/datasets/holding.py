@@ -1,0 +1,157 @@
+"""Which locks this process holds: one process is one holder, whoever in it asks.
+
+Nothing here does I/O or belongs to an event loop. A record is told from every other by its end,
+whose fraction is random.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import threading
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from asyncstore.errors import DatasetCorruptError
+from asyncstore.format import LockRecord
+
+if TYPE_CHECKING:
+    from asyncstore.store import Store
+
+_MUTEX = threading.Lock()
+_HELD: dict[tuple[str, str, bytes], Held] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A lock's object as it was read.
+
+    Attributes:
+        record: its bytes, or `None` where there is none.
+        etag: its version, where the service has such.
+    """
+
+    record: bytes | None = None
+    etag: str | None = None
+
+    @property
+    def end(self) -> float:
+        """When it ends, in epoch seconds. What is no lock never does: its maker may be writing."""
+        if self.record is None:
+            return -math.inf
+        try:
+            lock = LockRecord.parse(self.record)
+        except DatasetCorruptError:
+            return math.inf
+        return -math.inf if lock is None else lock.expires
+
+    @property
+    def holder(self) -> str:
+        """Who holds it, in words."""
+        if self.record is None:
+            return "nobody: it was deleted"
+        try:
+            lock = LockRecord.parse(self.record)
+        except DatasetCorruptError:
+            return "a file that is no lock; delete it if nobody writes"
+        if lock is None:
+            return "nobody: it was emptied"
+        return f"process {lock.process} on machine {lock.node:012x}"
+
+
+@dataclass(eq=False, slots=True)
+class Held:
+    """A lock that this process holds, for all who share it.
+
+    Attributes:
+        store: of the dataset; a recipe of its own, used only while the process ends.
+        key: the lock's.
+        seen: its object, as this process wrote it last.
+        settle_at: when nobody who read no lock before ours can write one any more.
+        settled: whether the lock was seen to be ours after that.
+        lost: why it is no longer held, or `None`.
+        shares: how many share it.
+        busy: whether somebody is reading or renewing it.
+        process: who may use it; a forked child may not.
+    """
+
+    store: Store
+    key: str
+    seen: Seen
+    settle_at: float
+    settled: bool = False
+    lost: str | None = None
+    shares: int = 0
+    busy: bool = False
+    process: int = field(default_factory=os.getpid)
+
+    def keep(self) -> None:
+        """Let others in this process find it."""
+        with _MUTEX:
+            _HELD[self._name()] = self
+
+    def renewed(self, seen: Seen) -> None:
+        """Say what was written in the old record's place."""
+        with _MUTEX:
+            _HELD.pop(self._name(), None)
+            self.seen = seen
+            _HELD[self._name()] = self
+
+    def forget(self, lost: str | None = None) -> None:
+        """Say that it is no longer held, and why if that is a loss."""
+        with _MUTEX:
+            _HELD.pop(self._name(), None)
+            self.lost = lost
+
+    def join(self) -> None:
+        """Take a share."""
+        with _MUTEX:
+            self.shares += 1
+
+    def leave(self) -> bool:
+        """Give a share up; say whether it was the last."""
+        with _MUTEX:
+            self.shares -= 1
+            return self.shares <= 0
+
+    def begin(self) -> bool:
+        """Begin to read or renew it, unless somebody else is at it; `end` ends that."""
+        with _MUTEX:
+            if self.busy:
+                return False
+            self.busy = True
+            return True
+
+    def end(self) -> None:
+        """End what was begun."""
+        self.busy = False
+
+    @property
+    def is_mine(self) -> bool:
+        """Whether this process holds it, as far as is known."""
+        return self.lost is None and self.process == os.getpid()
+
+    def _name(self) -> tuple[str, str, bytes]:
+        return str(self.store.url), self.key, self.seen.record or b""
+
+
+def find(store: Store, key: str, seen: Seen, /) -> Held | None:
+    """Return what this process holds, where a lock's object is one that it wrote."""
+    with _MUTEX:
+        held = _HELD.get((str(store.url), key, seen.record or b""))
+    return held if held is not None and held.is_mine else None
+
+
+def all_held() -> list[Held]:
+    """Return every lock that this process holds."""
+    with _MUTEX:
+        return [held for held in _HELD.values() if held.is_mine]
+
+
+def _after_fork() -> None:
+    global _MUTEX  # noqa: PLW0603 - another thread may have held it while the process forked
+    _MUTEX = threading.Lock()
+    _HELD.clear()
+
+
+os.register_at_fork(after_in_child=_after_fork)

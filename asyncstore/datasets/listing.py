@@ -1,0 +1,78 @@
+"""`list`: the datasets below a path."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from asyncstore.datasets import options
+from asyncstore.errors import NotFoundError
+from asyncstore.format.keys import HISTORY, META
+from asyncstore.store._together import each
+
+if TYPE_CHECKING:
+    import builtins
+
+    from asyncstore.store import Store
+    from asyncstore.url import PathLike
+
+_WIDTH = 16
+_ROOT_FILES = frozenset({META, HISTORY})
+
+
+async def list(  # noqa: A001 - the old client's name
+    path: PathLike,
+    *,
+    creds: object = None,
+    token: str | None = None,
+    org_id: str | None = None,
+    hub_url: str | None = None,
+) -> builtins.list[str]:
+    """Find the datasets at and below a path; what is inside a dataset is not looked at.
+
+    Args:
+        path: a bucket, or a folder in one or on disk.
+        creds, token, org_id, hub_url: as in `load`.
+
+    Returns:
+        Their paths, sorted; empty where there are none.
+
+    Raises:
+        StoreError: the service does not tell: wrong credentials, no such bucket, unreachable.
+    """
+    opener = options.opener(creds=creds, token=token, org_id=org_id, hub_url=hub_url)
+    found: builtins.list[str] = []
+    async with opener(path) as store:
+        level = [""]
+        while level:
+            below: builtins.list[str] = []
+
+            async def look(folder: str, below: builtins.list[str] = below) -> None:
+                folders = await _folders(store, folder)
+                if folders is None:
+                    found.append(_path(store, folder))
+                else:
+                    below.extend(folders)
+
+            await each(level, look, width=_WIDTH)
+            level = below
+    return sorted(found)
+
+
+async def _folders(store: Store, folder: str) -> builtins.list[str] | None:
+    """Return the folders directly in one, or `None` where it is a dataset."""
+    walk = store.walk(folder)
+    try:
+        async for _, folders, objects in walk:
+            if any(meta.key[len(folder) :] in _ROOT_FILES for meta in objects):
+                return None
+            return [*folders]
+    except NotFoundError:
+        if store.url.scheme != "file":
+            raise  # a bucket; a folder that is not there has nothing in it
+    finally:
+        await walk.aclose()
+    return []
+
+
+def _path(store: Store, folder: str) -> str:
+    return str(store.url.join(folder.removesuffix("/")) if folder else store.url)
