@@ -110,7 +110,7 @@ class FromFile:
 
     exchange: Exchange
     path: str
-    environ: Mapping[str, str]
+    environ: Mapping[str, str] = field(repr=False)
     asked_by: str
     _source: Source | None = field(default=None, init=False)
 
@@ -134,15 +134,24 @@ class FromFile:
 
     def _read(self) -> Source:
         place = f"{self.asked_by}: {_shown(self.path)}"
-        try:
-            with open(self.path, "rb") as file:
-                text = file.read(_CAP)
-        except FileNotFoundError:
-            raise ConfigurationError(f"{place} does not exist. {FORMS}") from None
-        except (OSError, ValueError) as error:
-            reason = getattr(error, "strerror", None) or "no such path can be"
-            raise ConfigurationError(f"{place} cannot be read: {reason}. {FORMS}") from None
+        text, trouble = _read_file(self.path)
+        if trouble:
+            # Raised out here: the system's error has the name, which may be a misplaced secret.
+            raise ConfigurationError(f"{place} {trouble}. {FORMS}")
         return documents.parse(text, place, self.exchange, environ=self.environ)
+
+
+def _read_file(path: str) -> tuple[bytes, str]:
+    """Return a file's bytes, and what was wrong with it, or nothing."""
+    try:
+        with open(path, "rb") as file:
+            return file.read(_CAP), ""
+    except FileNotFoundError:
+        return b"", "does not exist"
+    except OSError as error:
+        return b"", f"cannot be read: {error.strerror}"
+    except ValueError:
+        return b"", "cannot be the path of a file"
 
 
 @dataclass
@@ -151,7 +160,7 @@ class Cached(CannotSign):
 
     exchange: Exchange
     path: str
-    environ: Mapping[str, str]
+    environ: Mapping[str, str] = field(repr=False)
 
     async def fetch(self, scope: str = DATA, /) -> GoogleToken:
         """Read the cache and trade its refresh token."""
@@ -173,7 +182,7 @@ class Default:
     """
 
     exchange: Exchange
-    environ: Mapping[str, str]
+    environ: Mapping[str, str] = field(repr=False)
     _chosen: Source | None = field(default=None, init=False)
 
     async def fetch(self, scope: str = DATA, /) -> GoogleToken:

@@ -139,8 +139,8 @@ class Exchange:
 
 
 async def _send(engine: Engine, request: Request) -> Response:
-    # The first of many waiters starts this; its own deadline is not the others'.
-    mark = DEADLINE.set(time.monotonic() + PATIENCE)
+    end = time.monotonic() + PATIENCE
+    mark = DEADLINE.set(min(DEADLINE.get() or end, end))
     try:
         return await engine.send(request)
     except StoreError as error:

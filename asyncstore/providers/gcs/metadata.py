@@ -35,7 +35,7 @@ class Metadata:
     """
 
     exchange: Exchange
-    environ: Mapping[str, str]
+    environ: Mapping[str, str] = field(repr=False)
     iam: str = IAM
     _email: str | None = field(default=None, init=False)
     _met: bool = field(default=False, init=False)

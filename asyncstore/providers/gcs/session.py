@@ -61,7 +61,10 @@ class Session:
         else:
             self.source, self.place = source_of(settings.creds, self.exchange, environ)
         self._check_clear()
-        self._credentials: Refreshing[GoogleToken] = Refreshing(self.source.fetch)
+        self._credentials: Refreshing[GoogleToken] = Refreshing(
+            self._fetch,
+            clock=lambda: self.exchange.clock(),  # noqa: PLW0108 - it may be replaced
+        )
 
     @property
     def is_google(self) -> bool:
@@ -99,6 +102,11 @@ class Session:
                 f"credentials would travel in clear to {self.origin}; write https://, or "
                 "allow_http=True if you mean it"
             )
+
+    async def _fetch(self) -> GoogleToken:
+        # The first of many waiters starts this: its deadline is not the others'.
+        DEADLINE.set(None)
+        return await self.source.fetch()
 
     async def token(self) -> GoogleToken:
         """Return the token that holds now, within the operation's deadline."""

@@ -13,12 +13,12 @@ import asyncio
 import hashlib
 import hmac
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote
 
-from asyncstore.errors import ConfigurationError, IntegrityError
+from asyncstore.errors import ConfigurationError
 from asyncstore.providers.gcs.exchange import check_token, read_json, split
 
 if TYPE_CHECKING:
@@ -79,10 +79,7 @@ class _Format:
     def token(self, data: bytes, place: str) -> str:
         if self.field is not None:
             return check_token(read_json(data, place).get(self.field))
-        try:
-            return check_token(data.decode("ascii").strip())
-        except UnicodeDecodeError:
-            raise IntegrityError("there is no token in the reply", op="sign in") from None
+        return check_token(data.decode("ascii", "replace").strip())
 
 
 @dataclass(frozen=True)
@@ -108,7 +105,7 @@ class _File:
 class _Address:
     exchange: Exchange
     url: str
-    headers: Mapping[str, str]
+    headers: Mapping[str, str] = field(repr=False)
     form: _Format
 
     async def token(self) -> str:
@@ -135,7 +132,7 @@ class Amazon:
     region_url: str | None
     keys_url: str | None
     session_url: str | None
-    environ: Mapping[str, str]
+    environ: Mapping[str, str] = field(repr=False)
 
     @classmethod
     def read(
