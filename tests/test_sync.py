@@ -172,6 +172,6 @@ def test_it_works_in_a_running_loop_and_in_threads(store):
 
 def test_a_store_pickles(store):
     store.put("k", b"1")
-    with pickle.loads(pickle.dumps(store)) as copy:  # noqa: S301 - our own
+    with pickle.loads(pickle.dumps(store)) as copy:
         assert bytes(copy.get("k")) == b"1"
         assert copy.url == store.url

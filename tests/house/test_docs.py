@@ -19,6 +19,7 @@ ROOT = Path(__file__).parents[2]
 PUBLIC = (
     "asyncstore",
     "asyncstore.credentials",
+    "asyncstore.datasets",
     "asyncstore.errors",
     "asyncstore.layers",
     "asyncstore.provider",

@@ -44,7 +44,7 @@ async def test_a_guard_is_asked_before_each_write_and_what_it_raises_is_raised()
 @pytest.mark.anyio
 async def test_a_guarded_store_pickles_as_a_read_only_one():
     async with asyncstore.open_store("mem://guarded/y") as plain:
-        store = pickle.loads(pickle.dumps(plain.guarded(Guard())))  # noqa: S301 - our own
+        store = pickle.loads(pickle.dumps(plain.guarded(Guard())))
         with pytest.raises(ReadOnlyError):
             await store.put("k", b"2")
         await store.aclose()
