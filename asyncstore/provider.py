@@ -54,7 +54,10 @@ class Upload(Protocol):
 class Provider(Protocol):
     """One bucket, folder or memory of a storage service."""
 
-    limits: Limits
+    @property
+    def limits(self) -> Limits:
+        """What it can take; may become more when more is known of the service."""
+        ...
 
     def locate(self, key: str, /) -> str:
         """Return the URL of a key, such as `"s3://bucket/key"`, for messages."""
@@ -76,6 +79,7 @@ class Provider(Protocol):
         span: Span = ...,
         into: memoryview | None = None,
         if_match: str | None = None,
+        most: int | None = None,
     ) -> Blob:
         """Read an object or a span of it; a span past the end reads what there is, maybe nothing.
 
@@ -84,6 +88,8 @@ class Provider(Protocol):
             span: which bytes; see `Span`.
             into: where the bytes go; the blob's `data` is then a view of its beginning.
             if_match: an `ObjectMeta.etag`; read this version or none.
+            most: where more bytes than this would come, read none of them: the blob is empty,
+                and its `meta` says how large the object is, so that it can be read in parts.
 
         Raises:
             NotFoundError: no such object.

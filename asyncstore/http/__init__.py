@@ -1,7 +1,7 @@
 """The HTTP engine: one transport beneath everything that speaks HTTP."""
 
 from asyncstore.http.engine import Counters, Engine, Reply
-from asyncstore.http.message import Origin, Request, Response
+from asyncstore.http.message import Origin, Request, Response, TooLongError
 from asyncstore.http.options import DEADLINE, EngineOptions
 
 __all__ = [
@@ -13,4 +13,5 @@ __all__ = [
     "Reply",
     "Request",
     "Response",
+    "TooLongError",
 ]

@@ -34,7 +34,7 @@ from asyncstore.http.body import (
 )
 from asyncstore.http.chunked import ChunkedDecoder
 from asyncstore.http.head import CHUNKED, HEAD_MAX, UNTIL_CLOSE, Head, is_bad_start, read_head
-from asyncstore.http.message import Response
+from asyncstore.http.message import Response, TooLongError
 from asyncstore.http.system import unread, unsent_by_system
 
 if TYPE_CHECKING:
@@ -367,14 +367,12 @@ class Connection(asyncio.BufferedProtocol):
                 "the answer does not say how long it is, so it cannot be told from a cut one",
                 status=head.status,
             )
+        if request.limit is not None and length > request.limit:
+            raise TooLongError(request.limit, head.status, head.headers)
         if into is not None and length > len(into):
             raise InvalidSpanError(
                 f"the answer has {length} bytes, the buffer room for {len(into)}",
                 status=head.status,
-            )
-        if request.limit is not None and length > request.limit:
-            raise IntegrityError(
-                f"the answer's body is longer than {request.limit} bytes", status=head.status
             )
 
     def _make_sink(

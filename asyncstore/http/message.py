@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 from urllib.parse import urlsplit
 
-from asyncstore.errors import ConfigurationError
+from asyncstore.errors import ConfigurationError, IntegrityError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -121,6 +121,18 @@ class Request:
     def __repr__(self) -> str:
         # The query may hold a signature, the headers a token.
         return f"Request({self.method} {self.origin}{self.target.partition('?')[0]})"
+
+
+class TooLongError(IntegrityError):
+    """A 2xx answer announced a longer body than `Request.limit`; none of it was read.
+
+    Attributes:
+        headers: of the answer; names in lower case.
+    """
+
+    def __init__(self, limit: int, status: int, headers: Mapping[str, str]) -> None:
+        super().__init__(f"the answer's body is longer than {limit} bytes", status=status)
+        self.headers = headers
 
 
 class Response:

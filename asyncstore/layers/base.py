@@ -26,11 +26,15 @@ T = TypeVar("T")
 class Layer:
     """Pass every call on to `inner`; `around` is the one thing to override."""
 
-    __slots__ = ("inner", "limits")
+    __slots__ = ("inner",)
 
     def __init__(self, inner: Provider) -> None:
         self.inner = inner
-        self.limits: Limits = inner.limits
+
+    @property
+    def limits(self) -> Limits:
+        """See `Provider.limits`."""
+        return self.inner.limits
 
     async def around(self, op: Op, call: Callable[[], Awaitable[T]], /) -> T:
         """Make the call; a layer does its work before, after or instead."""
@@ -53,9 +57,10 @@ class Layer:
         span: Span = WHOLE,
         into: memoryview | None = None,
         if_match: str | None = None,
+        most: int | None = None,
     ) -> Blob:
         """See `Provider.get`."""
-        call = partial(self.inner.get, key, span=span, into=into, if_match=if_match)
+        call = partial(self.inner.get, key, span=span, into=into, if_match=if_match, most=most)
         return await self.around(Op("get", key), call)
 
     def open(

@@ -79,11 +79,14 @@ class MemoryProvider:
         span: Span = WHOLE,
         into: memoryview | None = None,
         if_match: str | None = None,
+        most: int | None = None,
     ) -> Blob:
         """See `Provider.get`; without `into`, the data is a view of the stored bytes."""
         await checkpoint()
         entry = self._entry("get", key, if_match)
         start, stop = span.resolve(len(entry.data))
+        if most is not None and stop - start > most:
+            stop = start
         data = memoryview(entry.data)[start:stop]
         if into is not None:
             if len(into) < len(data):

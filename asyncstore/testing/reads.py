@@ -54,6 +54,19 @@ class Reads(Terms):
             with pytest.raises(NotFoundError):
                 await provider.head(root + key)
 
+    async def test_more_than_the_most_is_not_read_but_told(
+        self, provider: Provider, root: str
+    ) -> None:
+        written = await provider.put(root + "a", pattern(100_000))
+        for span, count in ((Span(), 100_000), (Span(10, 60_000), 59_990), (Span(-5, None), 5)):
+            enough = await provider.get(root + "a", span=span, most=count)
+            assert len(enough) == count
+            told = await provider.get(root + "a", span=span, most=count - 1)
+            assert len(told) == 0
+            assert told.meta.size == 100_000
+            assert told.meta.etag == written.etag
+        assert await read(provider, root + "a") == pattern(100_000)
+
     async def test_get_returns_the_bytes_and_their_metadata(
         self, provider: Provider, root: str
     ) -> None:

@@ -88,10 +88,11 @@ class GCSProvider:
         span: Span = WHOLE,
         into: memoryview | None = None,
         if_match: str | None = None,
+        most: int | None = None,
     ) -> Blob:
         """See `Provider.get`; a whole object is compared with Google's checksum."""
         with placed("get", self.locate(key)):
-            return await self._reader(key, if_match).get(span, into)
+            return await self._reader(key, if_match).get(span, into, most)
 
     @asynccontextmanager
     async def open(

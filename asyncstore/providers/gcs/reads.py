@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Self
 
 from asyncstore.errors import IntegrityError, ObjectChangedError
+from asyncstore.http import TooLongError
 from asyncstore.providers.gcs.checksum import Check
 from asyncstore.types import Blob, Span
 from asyncstore.wire import gcs
@@ -49,23 +50,32 @@ class Reader:
         resource = gcs.read_object(reply.body, "an object's metadata")
         return self._of_version(gcs.parse_meta(resource, key=self.key))
 
-    async def get(self, span: Span, into: memoryview | None) -> Blob:
+    async def get(self, span: Span, into: memoryview | None, most: int | None = None) -> Blob:
         """Read a span into memory; see `Provider.get`."""
         if not _is_plain(span):
             meta, span = await self._resolved(span)
             if span.start == span.stop:
                 return _nothing(meta, span, into)
-            return await replace(self, if_match=meta.etag).get(span, into)
+            return await replace(self, if_match=meta.etag).get(span, into, most)
         target, headers = self._request(span)
-        reply = await self.session.send(
-            "GET",
-            target,
-            headers,
-            into=into,
-            limit=_length(span),
-            expect=(200, 206, _UNSATISFIABLE),
-            question="version",
-        )
+        limit = _length(span)
+        if most is not None and (limit is None or most < limit):
+            limit = most
+        try:
+            reply = await self.session.send(
+                "GET",
+                target,
+                headers,
+                into=into,
+                limit=limit,
+                expect=(200, 206, _UNSATISFIABLE),
+                question="version",
+            )
+        except TooLongError as error:
+            if limit != most:
+                raise
+            meta, start, _ = gcs.parse_media(self.key, error.status or 0, error.headers, span)
+            return Blob(b"", self._of_version(meta), start=start)
         if reply.status == _UNSATISFIABLE:
             return await self._beyond(span, into)
         meta, start, stop = gcs.parse_media(self.key, reply.status, reply.headers, span)

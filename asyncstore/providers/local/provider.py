@@ -86,9 +86,10 @@ class LocalProvider:
         span: Span = WHOLE,
         into: memoryview | None = None,
         if_match: str | None = None,
+        most: int | None = None,
     ) -> Blob:
         """See `Provider.get`."""
-        call = partial(reading.get, self._root, key, span, into, if_match)
+        call = partial(reading.get, self._root, key, span, into, if_match=if_match, most=most)
         return await self._run("get", key, call)
 
     @asynccontextmanager

@@ -48,11 +48,21 @@ def head(root: Root, key: str) -> ObjectMeta:
     return meta_of(key, state)
 
 
-def get(root: Root, key: str, span: Span, into: memoryview | None, if_match: str | None) -> Blob:
+def get(
+    root: Root,
+    key: str,
+    span: Span,
+    into: memoryview | None,
+    *,
+    if_match: str | None,
+    most: int | None = None,
+) -> Blob:
     """See `Provider.get`."""
     with Source(root, key, if_match) as source:
         start, stop = span.resolve(source.size)
         size = stop - start
+        if most is not None and size > most:
+            size = 0
         if into is not None and len(into) < size:
             raise InvalidSpanError(f"{size} bytes do not fit into a buffer of {len(into)}")
         data: Buffer

@@ -77,10 +77,13 @@ class S3Provider:
         span: Span = WHOLE,
         into: memoryview | None = None,
         if_match: str | None = None,
+        most: int | None = None,
     ) -> Blob:
         """Read an object or a span of it."""
         with Placed("get", self.locate(key)):
-            return await reading.get(Reading(self._client, "get", key, span, if_match), into)
+            return await reading.get(
+                Reading(self._client, "get", key, span, if_match), into, most=most
+            )
 
     @asynccontextmanager
     async def open(

@@ -16,6 +16,7 @@ from asyncstore.errors import (
     ObjectChangedError,
     StoreError,
 )
+from asyncstore.http import TooLongError
 from asyncstore.providers.s3.checksums import Check, told
 from asyncstore.providers.s3.client import Ask
 from asyncstore.types import Blob, ObjectMeta, Span
@@ -242,20 +243,21 @@ def _check_version(meta: ObjectMeta, if_match: str | None) -> None:
         raise IntegrityError("the service ignored the version that was asked for")
 
 
-async def get(reading: Reading, into: memoryview | None) -> Blob:
+async def get(reading: Reading, into: memoryview | None, *, most: int | None = None) -> Blob:
     """Read into one buffer; errors as in `Provider.get`."""
     ask = reading.ask(into)
     if ask is None:
-        return await _get_narrowed(reading, into)
+        return await _get_narrowed(reading, into, most)
+    if most is not None and (ask.limit is None or most < ask.limit):
+        ask.limit = most
     try:
         reply = await reading.client.call(ask)
     except StoreError as error:
+        if ask.limit == most and isinstance(error, TooLongError):
+            return _announced(reading, error)
         if reading.is_past_the_end(error):
             return await _get_narrowed(reading, into)
-        if isinstance(error, InvalidSpanError) and error.status == 200 and ask.limit is not None:  # noqa: PLR2004
-            # The buffer fits the range, and what came is the whole.
-            other = IntegrityError("the service ignored the range that was asked for", status=200)
-            raise other.at(reading.op, reading.client.locate(reading.key)) from None
+        _refuse_whole(reading, ask, error)
         raise
     headers = reply.headers
     if reading.is_empty_range(reply.status, headers):
@@ -274,12 +276,26 @@ async def get(reading: Reading, into: memoryview | None) -> Blob:
     return Blob(body, meta, start=start)
 
 
-async def _get_narrowed(reading: Reading, into: memoryview | None) -> Blob:
+def _announced(reading: Reading, error: TooLongError) -> Blob:
+    """Return the metadata that came with a body that was too long to be read."""
+    meta, start, _ = reading.accept(error.status or 0, error.headers, None)
+    return Blob(b"", meta, start=start)
+
+
+def _refuse_whole(reading: Reading, ask: Ask, error: StoreError) -> None:
+    """Say what it means where the buffer or the limit fits a range, and the whole came."""
+    is_long = isinstance(error, InvalidSpanError | TooLongError)
+    if is_long and error.status == 200 and ask.limit is not None:  # noqa: PLR2004
+        other = IntegrityError("the service ignored the range that was asked for", status=200)
+        raise other.at(reading.op, reading.client.locate(reading.key)) from None
+
+
+async def _get_narrowed(reading: Reading, into: memoryview | None, most: int | None = None) -> Blob:
     meta, rest = await reading.narrowed()
     if rest is None:
         start = reading.span.resolve(meta.size)[0]
         return Blob(into[:0] if into is not None else b"", meta, start=start)
-    return await get(rest, into)
+    return await get(rest, into, most=most)
 
 
 def _require_check(check: Check | None) -> None:
