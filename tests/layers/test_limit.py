@@ -10,7 +10,7 @@ from anyio.lowlevel import checkpoint
 from asyncstore.errors import ConfigurationError, DeadlineError, ThrottledError
 from asyncstore.layers import Limited
 from asyncstore.providers.memory import MemoryProvider
-from asyncstore.testing.cancelling import cancelled_everywhere
+from asyncstore.testing import cancelled_everywhere
 from asyncstore.types import Limits
 
 pytestmark = pytest.mark.anyio
