@@ -109,14 +109,14 @@ class Browser(CannotSign):
         exchange: how to trade the code.
         client: returns the OAuth client; called when the login begins.
         path: where the login is kept.
-        show: opens an address in the user's browser.
+        show: opens an address in the user's browser; the system's own by default.
         patience: seconds to wait for the person.
     """
 
     exchange: Exchange
     client: Callable[[], Client]
     path: str
-    show: Callable[[str], Any] = webbrowser.open
+    show: Callable[[str], Any] | None = None
     patience: float = PATIENCE
     _user: AuthorizedUser | None = field(default=None, init=False)
 
@@ -161,7 +161,7 @@ class Browser(CannotSign):
         )
         # Without a browser the printed address is the way; that is not an error.
         with contextlib.suppress(webbrowser.Error):
-            await asyncio.to_thread(self.show, page)
+            await asyncio.to_thread(self.show or webbrowser.open, page)
 
     async def _trade(
         self, client: Client, code: str, redirect_uri: str, verifier: str
