@@ -326,8 +326,10 @@ class Connection(asyncio.BufferedProtocol):
             self._finish_small(head, self._scratch_view[end : end + length], good=good)
             return
         self._sink = self._make_sink(request, head, good=good)
-        if self._streamed:
-            self._resolve((head, self._sink))
+        if self._streamed and not self._resolve((head, self._sink)):
+            # Cancelled while the head was on its way: nobody will read the body.
+            self.abort()
+            return
         rest = self._scratch_view[end : self._filled]
         if length == CHUNKED:
             self._chunks = ChunkedDecoder()
@@ -499,10 +501,13 @@ class Connection(asyncio.BufferedProtocol):
         else:
             self._on_free(self)
 
-    def _resolve(self, value: Any) -> None:
+    def _resolve(self, value: Any) -> bool:
+        """Tell whoever waits; return whether anybody still does."""
         future, self._future = self._future, None
-        if future is not None and not future.done():
-            future.set_result(value)
+        if future is None or future.done():
+            return False
+        future.set_result(value)
+        return True
 
     def _fail(self, error: StoreError | Stale) -> None:
         """End the exchange with an error, and the connection."""

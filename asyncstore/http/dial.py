@@ -46,14 +46,15 @@ async def dial(
         ConfigurationError: the certificate is not valid for the host; or `permit` refused.
     """
     host, port = (proxy.host, proxy.port) if proxy else (origin.host, origin.port)
-    sock = await _connect(await resolver.find(host, port), f"{host}:{port}")
+    place = f"the proxy {host}:{port}" if proxy else f"{host}:{port}"
+    sock = await _connect(await resolver.find(host, port), place)
     try:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if proxy and origin.scheme == "https":
             await _tunnel(sock, origin, proxy)
     except OSError as error:
         sock.close()
-        raise UnavailableError(f"the proxy {host}:{port} hung up: {_reason(error)}") from None
+        raise UnavailableError(f"{place} hung up: {_reason(error)}") from None
     except BaseException:
         sock.close()
         raise

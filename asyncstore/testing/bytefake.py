@@ -162,7 +162,7 @@ class ByteFake:
         self._tls = tls
         self._buffer = buffer
         self._host = host
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
         self.requests: list[Received] = []
         self.connections = 0
 
@@ -182,10 +182,15 @@ class ByteFake:
 
     async def __aexit__(self, *_: object) -> None:
         self.over.set()
+        for _turn in range(5):
+            await asyncio.sleep(0)  # a connection on its way in would leak
         self._server.close()
-        for task in tuple(self._tasks):
+        tasks = dict(self._tasks)
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
+        closing = [writer.wait_closed() for writer in tasks.values()]
+        await asyncio.gather(*closing, return_exceptions=True)
 
     @property
     def origin(self) -> Origin:
@@ -194,21 +199,26 @@ class ByteFake:
             return Origin("https", "localhost", self.port)
         return Origin("http", self._host, self.port)
 
-    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._tasks.add(task)
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self.over.is_set():
+            writer.transport.abort()
+            return
         script = self._scripts[min(self.connections, len(self._scripts) - 1)]
         self.connections += 1
-        try:
-            await script(Wire(self, reader, writer))
-        except (EOFError, ConnectionError):
-            pass  # the client has gone, as it may
-        except asyncio.CancelledError:
-            pass  # the test is over
-        finally:
-            self._tasks.discard(task)
-            writer.transport.abort() if self.over.is_set() else writer.close()
+        task = asyncio.create_task(self._serve(script, Wire(self, reader, writer)))
+        self._tasks[task] = writer
+        task.add_done_callback(self._end)
+
+    async def _serve(self, script: Script, wire: Wire) -> None:
+        with contextlib.suppress(EOFError, ConnectionError):  # the client may go when it likes
+            await script(wire)
+
+    def _end(self, task: asyncio.Task[None]) -> None:
+        writer = self._tasks.pop(task)
+        if self.over.is_set():
+            writer.transport.abort()
+        else:
+            writer.close()
 
 
 def chunked(pieces: Iterable[bytes], *, last: bool = True) -> bytes:

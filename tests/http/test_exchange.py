@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import gzip
 import random
+from typing import TYPE_CHECKING
 
 import pytest
 
 from asyncstore.errors import ConfigurationError, IntegrityError, InvalidSpanError
 from asyncstore.http import Engine, EngineOptions, Origin, Request
 from asyncstore.testing.bytefake import EMPTY, OK, ByteFake, answers, chunked
+
+if TYPE_CHECKING:
+    from asyncstore.types import Buffer
 
 pytestmark = pytest.mark.anyio
 
@@ -71,12 +75,7 @@ async def test_a_body_of_any_size_arrives_and_leaves_whole(size):
 
 
 async def test_a_body_of_several_buffers_is_sent_in_their_order():
-    pieces: list[bytes | bytearray | memoryview] = [
-        b"a" * 300_000,
-        bytearray(b"b" * 5),
-        memoryview(b"c" * 70_000),
-        b"",
-    ]
+    pieces: list[Buffer] = [b"a" * 300_000, bytearray(b"b" * 5), memoryview(b"c" * 70_000), b""]
     fake, _ = await exchange(answers(EMPTY), put(pieces))
     assert fake.requests[0].body == b"".join(pieces)
     assert fake.requests[0].headers["content-length"] == str(370_005)
