@@ -13,12 +13,14 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from asyncstore import datasets
 from asyncstore.cli import chunks, exits
 from asyncstore.cli.batch import each, stepping
 from asyncstore.cli.copying import Measured, copy_object, sha256
 from asyncstore.cli.text import count, human
 from asyncstore.cli.tree import kinds, scan
-from asyncstore.errors import DatasetExistsError, IntegrityError, StoreError
+from asyncstore.datasets.options import Reach
+from asyncstore.errors import IntegrityError, StoreError
 from asyncstore.store import open_store
 
 if TYPE_CHECKING:
@@ -144,40 +146,38 @@ class Rehearsal:
             if self.work.folder is not None:
                 source = open_store(self.work.folder, read_only=True)
                 await stores.enter_async_context(source)
-            async with self._open() as store:
-                await self._begin(store)
-                await self._write(store, source)
+            async with await datasets.empty(self.place.text, creds=self._reach()) as data:
+                self.made = True
+                self.output.remark(
+                    f"data set  {self.place.url()}", {"type": "dataset", "url": self.place.url()}
+                )
+                tally, began = _Tally(), time.monotonic()
+                await self._write(data.store, source, tally)
+            # Closing flushed what was written to disk: that belongs to the time.
+            tally.seconds = time.monotonic() - began
+            self._say("wrote", tally)
             if download_to is not None:
                 folder = open_store(download_to, durability="deferred")
                 await stores.enter_async_context(folder)
-            async with self._open() as store:
-                await self._list(store)
-                await self._read(store, folder)
+            again = datasets.load(self.place.text, read_only=True, creds=self._reach())
+            async with await again as data:
+                await self._list(data.store)
+                await self._read(data.store, folder)
         return self._verdict()
 
     async def remove(self) -> None:
-        """Remove the data set, if this run made one."""
+        """Remove the data set, if this run made one: the place was empty before."""
         if self.made:
-            async with self._open() as store:
+            async with open_store(self.place.text, **self._reach().keywords) as store:
                 await store.delete_prefix("")
 
-    def _open(self) -> Store:
+    def _reach(self) -> Reach:
         access = self.options.connection.settings(self.place.root.scheme)
         if self.place.is_local:
-            access["durability"] = "deferred"
-        return open_store(self.place.url(), **access)
+            access["durability"] = "deferred"  # flushed once, when the data set is closed
+        return Reach(access)
 
-    async def _begin(self, store: Store) -> None:
-        async for _ in store.list():
-            raise DatasetExistsError("it is not empty").at("create", self.place.url())
-        self.made = True
-        self.output.remark(
-            f"data set  {self.place.url()}", {"type": "dataset", "url": self.place.url()}
-        )
-
-    async def _write(self, store: Store, source: Store | None) -> None:
-        tally = _Tally()
-
+    async def _write(self, store: Store, source: Store | None, tally: _Tally) -> None:
         async def one(item: Item) -> None:
             key = self.work.prefix + item.key
             if source is None:
@@ -191,13 +191,14 @@ class Rehearsal:
 
         total = sum(item.size for item in self.work.items)
         with self.output.progress("writing", total=total) as progress:
-            await self._each(self.work.items, one, tally)
-        self._say("wrote", tally)
+            await self._each(self.work.items, one)
 
     async def _list(self, store: Store) -> None:
         """Compare what the store lists with what was written."""
         began = time.monotonic()
-        listed = {meta.key: meta.size async for meta in store.list(self.work.prefix)}
+        everything = {meta.key: meta.size async for meta in store.list(self.work.prefix)}
+        # The data set's own files are none of ours.
+        listed = {key: size for key, size in everything.items() if key in self.written}
         seconds = time.monotonic() - began
         for key, (size, _) in self.written.items():
             if key not in listed:
@@ -207,13 +208,13 @@ class Rehearsal:
                     IntegrityError(f"listed with {listed[key]} bytes of {size}"), "list", key
                 )
         self.output.remark(
-            f"listed    {count(len(listed), 'object')} in {seconds:.1f} s",
+            f"listed    {count(len(listed), self.work.noun)} in {seconds:.1f} s",
             {"type": "listed", "objects": len(listed), "seconds": round(seconds, 3)},
         )
 
     async def _read(self, store: Store, folder: Store | None) -> None:
         """Read everything back, to a folder or through memory, and compare every byte."""
-        tally = _Tally()
+        tally, began = _Tally(), time.monotonic()
 
         async def one(key: str) -> None:
             size, digest = self.written[key]
@@ -233,7 +234,8 @@ class Rehearsal:
 
         total = sum(size for size, _ in self.written.values())
         with self.output.progress("reading", total=total) as progress:
-            await self._each(list(self.written), one, tally)
+            await self._each(list(self.written), one)
+        tally.seconds = time.monotonic() - began
         self._say("read", tally)
         verified = tally.objects == len(self.written)
         self.output.remark(
@@ -242,12 +244,8 @@ class Rehearsal:
             {"type": "verified", "objects": tally.objects, "ok": verified},
         )
 
-    async def _each(
-        self, items: Sequence[T], work: Callable[[T], Awaitable[None]], tally: _Tally
-    ) -> None:
-        began = time.monotonic()
+    async def _each(self, items: Sequence[T], work: Callable[[T], Awaitable[None]]) -> None:
         await each(stepping(items), work, failed=self._failed, workers=self.workers)
-        tally.seconds = time.monotonic() - began
 
     def _say(self, what: str, tally: _Tally) -> None:
         self.output.remark(f"{what:9} {tally.text(self.work.noun)}", tally.record(what))

@@ -6,14 +6,14 @@ asks for what happens anyway, and is otherwise a `NotSupportedError` that says w
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 from asyncstore.errors import ConfigurationError, NotSupportedError
 from asyncstore.store import open_store
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from asyncstore.store import Store
     from asyncstore.url import PathLike
@@ -95,6 +95,17 @@ def check_old(function: str, given: Old, known: tuple[str, ...], /) -> None:
             raise NotSupportedError(f"{function}({name}=…) is not supported: {rule.instead}")
 
 
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """What `open_store` takes, in place of `creds`, for callers with more to say than a user has.
+
+    Attributes:
+        keywords: of `open_store`; what is said here is all that is said.
+    """
+
+    keywords: Mapping[str, Any] = field(repr=False)
+
+
 class Access(TypedDict, total=False):
     """How a path's service is reached; every dataset function takes these."""
 
@@ -120,6 +131,8 @@ def opener(**access: Unpack[Access]) -> Callable[[PathLike], Store]:
         raise NotSupportedError("creds={'creds_key': …} needs a hub, which is not served yet")
 
     def opened(path: PathLike) -> Store:
+        if isinstance(creds, Reach):
+            return open_store(path, **creds.keywords)
         return open_store(
             path, creds=creds, token=access.get("token"), hub_url=access.get("hub_url")
         )
