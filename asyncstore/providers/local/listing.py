@@ -22,10 +22,10 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from asyncstore.errors import InvalidPathError, NotFoundError
+from asyncstore.providers.local.locking import sweep
 from asyncstore.providers.local.reading import meta_of
 from asyncstore.providers.local.threads import check_cancelled
 from asyncstore.providers.local.tree import TEMP
-from asyncstore.providers.local.writing import sweep
 from asyncstore.types import Page
 
 if TYPE_CHECKING:

@@ -22,12 +22,13 @@ from asyncstore.providers.local import faults, reading
 from asyncstore.providers.local.copying import clone
 from asyncstore.providers.local.flushing import Deferred, Flush
 from asyncstore.providers.local.listing import Lister, Walk
+from asyncstore.providers.local.locking import locked
 from asyncstore.providers.local.reading import Source, meta_of
 from asyncstore.providers.local.streaming import FileStream
 from asyncstore.providers.local.threads import check_cancelled, run
 from asyncstore.providers.local.tree import NAME_BYTES, Root, parts_of
 from asyncstore.providers.local.uploading import Parts
-from asyncstore.providers.local.writing import Draft, locked
+from asyncstore.providers.local.writing import Draft
 from asyncstore.types import WHOLE, Limits
 
 if TYPE_CHECKING:

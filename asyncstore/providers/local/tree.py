@@ -17,10 +17,12 @@ import secrets
 import stat
 import threading
 from contextlib import suppress
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from asyncstore.errors import ConfigurationError, InvalidPathError, StoreError
 from asyncstore.providers.local import faults
+from asyncstore.providers.local.locking import sweep
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -34,6 +36,7 @@ _THROUGH = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_NOFOLLOW |
 _INTO = _FOLDER | os.O_NOFOLLOW
 _MOST_KNOWN = 100_000
 _ATTEMPTS = 200
+_FEW = 64
 
 
 def temp_name() -> str:
@@ -213,12 +216,31 @@ class Root:
             with self._lock:
                 # Its inode's number may come back as another folder's.
                 self._durable.discard((state.st_dev, state.st_ino))
-            os.rmdir(name, dir_fd=parent)
+            try:
+                os.rmdir(name, dir_fd=parent)
+            except OSError as error:
+                if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                    raise
+                _sweep_in(parent, name)
+                os.rmdir(name, dir_fd=parent)
         except FileNotFoundError:
             return True
         except OSError:
             return False  # not empty, or not ours to remove: the objects are gone all the same
         return True
+
+
+def _sweep_in(parent: int, name: str) -> None:
+    """Remove what dead writers left, if there is nothing else in a folder."""
+    fd = os.open(name, _INTO, dir_fd=parent)
+    try:
+        with os.scandir(fd) as entries:
+            first = [entry.name for entry in islice(entries, _FEW)]
+        if all(TEMP.fullmatch(temp) for temp in first):
+            for temp in first:
+                sweep(fd, temp)
+    finally:
+        os.close(fd)
 
 
 def _explain(error: OSError, name: str, parent: int, explain: Callable[[int], Exception]) -> None:

@@ -5,10 +5,6 @@ shows. When they are all there they are flushed; then one `rename`, or for creat
 `link`, gives them the target's name, and the folder is flushed. A crash at any moment leaves the
 old object or the new one.
 
-Between processes, a folder's own descriptor is the lock (`flock`): who renames or removes holds
-it shared, who compares a version first holds it alone. While a file is being written its writer
-holds a lock on it, which the kernel drops when the writer dies: what can be locked is stale.
-
 Everything here blocks, and runs in worker threads.
 """
 
@@ -19,29 +15,20 @@ import os
 import stat
 import threading
 import time
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from typing import TYPE_CHECKING
-
-try:
-    import fcntl
-except ImportError:  # Windows
-    _HAS_LOCKS = False
-else:
-    _HAS_LOCKS = True
 
 from asyncstore.errors import (
     AlreadyExistsError,
     NotSupportedError,
     PreconditionError,
-    UnavailableError,
 )
 from asyncstore.providers.local import faults
+from asyncstore.providers.local.locking import locked, try_lock
 from asyncstore.providers.local.threads import check_cancelled
 from asyncstore.providers.local.tree import parts_of, temp_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from asyncstore.providers.local.flushing import Flush
     from asyncstore.providers.local.tree import Root
     from asyncstore.types import Buffer
@@ -49,11 +36,7 @@ if TYPE_CHECKING:
 PIECE = 8 << 20
 """Bytes written or read between two looks at whether somebody still waits."""
 
-STALE_AFTER = 60.0
-"""Seconds for which a file being written is left alone, locked or not."""
-
 _CREATE = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-_LOCK_PATIENCE = 30.0
 _ATTEMPTS = 200
 
 
@@ -81,7 +64,7 @@ class Draft:
         self._name = temp_name()
         self._folder, self.fd = self._create()
         try:
-            _lock(self.fd, exclusive=True)
+            try_lock(self.fd, exclusive=True)
             self._mode = self._mode_of_target()
         except BaseException:
             self.discard()
@@ -213,60 +196,6 @@ class Draft:
         fd, self.fd = self.fd, -1
         os.close(fd)
         os.close(self._folder)
-
-
-@contextmanager
-def locked(folder: int, *, exclusive: bool) -> Iterator[None]:
-    """Keep other processes and threads from a folder: all, or those who want it alone.
-
-    Raises:
-        NotSupportedError: alone, on a file system without locks.
-        UnavailableError: somebody keeps the folder for too long.
-    """
-    until = time.monotonic() + _LOCK_PATIENCE
-    pause = 0.0002
-    while not _lock(folder, exclusive=exclusive, needed=exclusive):
-        check_cancelled()
-        if time.monotonic() > until:
-            raise UnavailableError("another process keeps its folder locked")
-        time.sleep(pause)
-        pause = min(pause * 2, 0.02)
-    try:
-        yield
-    finally:
-        if _HAS_LOCKS:
-            with suppress(OSError):
-                fcntl.flock(folder, fcntl.LOCK_UN)
-
-
-def _lock(fd: int, *, exclusive: bool, needed: bool = False) -> bool:
-    """Try to lock; where a lock cannot be had at all and is not needed, go on without."""
-    if not _HAS_LOCKS:
-        return True
-    try:
-        fcntl.flock(fd, (fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH) | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError:
-        if needed:
-            raise NotSupportedError(
-                "this file system has no locks, which conditional writes need"
-            ) from None
-    return True
-
-
-def sweep(folder: int, name: str) -> None:
-    """Remove a file that was being written, if its writer is dead."""
-    with suppress(OSError):
-        state = os.stat(name, dir_fd=folder, follow_symlinks=False)
-        if not stat.S_ISREG(state.st_mode) or time.time() - state.st_mtime < STALE_AFTER:
-            return
-        fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
-        try:
-            if _lock(fd, exclusive=True):
-                os.unlink(name, dir_fd=folder)
-        finally:
-            os.close(fd)
 
 
 _stamping = threading.Lock()
