@@ -11,7 +11,14 @@ from asyncio import _get_running_loop
 from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
+    from collections.abc import (
+        AsyncIterator,
+        Awaitable,
+        Callable,
+        Iterator,
+        MutableSequence,
+        Sequence,
+    )
 
     from asyncstore.types import ObjectMeta, Page
 
@@ -92,26 +99,68 @@ def _seen(task: asyncio.Task[Any]) -> None:
         task.exception()
 
 
-async def levels(
-    fetch: Callable[[str, str | None], Awaitable[Page]],
-    start: str,
-    mine: Callable[[ObjectMeta], ObjectMeta],
-    prefix: str,
-) -> AsyncGenerator[tuple[str, list[str], list[ObjectMeta]]]:
-    """Walk a tree from the top; prefixes that the caller takes out of the list are not entered."""
-    strip = len(prefix)
-    waiting = [start]
-    while waiting:
-        here = waiting.pop()
+class Keys:
+    """The keys of a listing, counted."""
+
+    def __init__(self, listing: AsyncIterator[ObjectMeta]) -> None:
+        self._listing = listing
+        self.count = 0
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> str:
+        meta = await anext(self._listing)
+        self.count += 1
+        return meta.key
+
+
+class Walk:
+    """A tree from the top; prefixes that the caller takes out of the list are not entered.
+
+    Args:
+        fetch: returns the page of one level at a cursor.
+        start: the level to begin at.
+        mine: turns a provider's metadata into the store's.
+        prefix: the store's own.
+    """
+
+    def __init__(
+        self,
+        fetch: Callable[[str, str | None], Awaitable[Page]],
+        start: str,
+        mine: Callable[[ObjectMeta], ObjectMeta],
+        prefix: str,
+    ) -> None:
+        self._fetch = fetch
+        self._mine = mine
+        self._prefix = prefix
+        self._waiting = [start]
+        self._last: list[str] = []
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def aclose(self) -> None:
+        """End it."""
+        self._waiting, self._last = [], []
+
+    async def __anext__(self) -> tuple[str, MutableSequence[str], Sequence[ObjectMeta]]:
+        self._waiting += [self._prefix + name for name in reversed(self._last)]
+        self._last = []
+        if not self._waiting:
+            raise StopAsyncIteration
+        here = self._waiting.pop()
+        strip = len(self._prefix)
         prefixes: list[str] = []
         objects: list[ObjectMeta] = []
         cursor: str | None = None
         while True:
-            page = await fetch(here, cursor)
+            page = await self._fetch(here, cursor)
             prefixes += [name[strip:] for name in page.prefixes]
-            objects += [mine(meta) for meta in page.objects if meta.key != prefix]
+            objects += [self._mine(meta) for meta in page.objects if meta.key != self._prefix]
             cursor = page.cursor
             if cursor is None:
                 break
-        yield here[strip:], prefixes, objects
-        waiting += [prefix + name for name in reversed(prefixes)]
+        self._last = prefixes
+        return here[strip:], prefixes, objects

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from asyncstore import background, registry
 from asyncstore.errors import ConfigurationError
 from asyncstore.layers import Bridged, Guarded, Options, layered
+from asyncstore.store._reading import LARGE
 from asyncstore.types import Settings
 
 if TYPE_CHECKING:
@@ -107,6 +108,7 @@ class Live:
     def __init__(self, recipe: Recipe, origin: str) -> None:
         self.recipe = recipe
         self.origin = origin
+        self.most = LARGE if recipe.engine else None  # bytes in one request
         self.found = False  # whether the bucket is known to exist
         self._owner: weakref.ref[Any] | None = None
         self._shared: Provider | None = None

@@ -5,11 +5,18 @@ Everything here takes a provider and keys that are whole in their bucket.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import mmap
+from typing import TYPE_CHECKING, TypeVar
 
-from asyncstore.errors import IntegrityError, InvalidSpanError, ObjectChangedError
+from asyncstore.errors import (
+    IntegrityError,
+    InvalidSpanError,
+    ObjectChangedError,
+    StoreError,
+)
 from asyncstore.plan import Fetch, coalesce, cut
 from asyncstore.store._together import each
+from asyncstore.store._verify import Verifying
 from asyncstore.types import Blob, MiB, Span
 
 if TYPE_CHECKING:
@@ -18,8 +25,10 @@ if TYPE_CHECKING:
     from asyncstore.provider import Provider
     from asyncstore.types import ObjectMeta
 
+E = TypeVar("E", bound=StoreError)
+
 LARGE = 16 * MiB
-"""Reads of more than this are cut into parts."""
+"""Reads of more than this are cut into parts, where parts may come at once."""
 
 PART = 8 * MiB
 WIDTH = 8
@@ -36,47 +45,69 @@ async def read(
     *,
     into: memoryview | None = None,
     if_match: str | None = None,
+    most: int | None = None,
 ) -> Blob:
-    """Read an object or a span of it, in parts where it is known to be large."""
-    ends = _closed(span)
-    if ends is not None and ends[1] - ends[0] > LARGE and provider.limits.engine:
-        return await _read_parts(provider, key, *ends, into=into, if_match=if_match)
-    return await provider.get(key, span=span, into=into, if_match=if_match)
+    """Read an object or a span of it: in one request, or in parts if it has more than `most`."""
+    blob = await provider.get(key, span=span, into=into, if_match=if_match, most=most)
+    return blob if most is None or len(blob.data) else await refused(provider, span, into, blob)
 
 
-async def _read_parts(
-    provider: Provider,
-    key: str,
-    start: int,
-    stop: int,
-    /,
-    *,
-    into: memoryview | None,
-    if_match: str | None,
-) -> Blob:
-    if into is not None and len(into) < stop - start:
-        raise InvalidSpanError(f"the buffer has {len(into)} bytes, and the span {stop - start}").at(
-            "get", provider.locate(key)
-        )
-    first = await provider.get(key, span=Span(start, start + PART), if_match=if_match)
-    end = min(stop, first.meta.size)
-    size = max(0, end - start)
-    whole = into if into is not None else memoryview(bytearray(size))
-    whole[: len(first.data)] = first.data
-    version = first.meta.etag
+async def refused(provider: Provider, span: Span, into: memoryview | None, blob: Blob) -> Blob:
+    """Read in parts what is said to be too much for one request; what is empty stays so."""
+    low, high = span.resolve(blob.meta.size)
+    if low == high:
+        return blob
+    return await _Parts(provider, blob.meta, low, high, into).read()
 
-    async def fetch(part: tuple[int, int]) -> None:
-        low, high = part
-        view = whole[low - start : high - start]
-        blob = await provider.get(key, span=Span(low, high), into=view, if_match=version)
-        check_same(provider, key, first.meta, blob.meta)
-        if len(blob.data) != high - low:
-            raise IntegrityError(f"{len(blob.data)} bytes came for the span {low}:{high}").at(
-                "get", provider.locate(key)
+
+class _Parts:
+    """A large read: parts of one version, at once, into one buffer."""
+
+    def __init__(
+        self, provider: Provider, meta: ObjectMeta, low: int, high: int, into: memoryview | None, /
+    ) -> None:
+        self._provider = provider
+        self._meta = meta
+        self._low = low
+        self._high = high
+        if into is not None and len(into) < high - low:
+            raise self._placed(
+                InvalidSpanError(f"{high - low} bytes do not fit into a buffer of {len(into)}")
             )
+        self._whole = _room(high - low) if into is None else into[: high - low]
+        whole = Verifying(meta, self._whole) if (low, high) == (0, meta.size) else None
+        self._verifying = whole
 
-    await each(cut(start + len(first.data), end, part=PART), fetch, width=WIDTH)
-    return Blob(whole[:size], first.meta, start=start)
+    async def read(self) -> Blob:
+        parts = cut(self._low, self._high, part=PART)
+        await each(parts, self._fetch, width=WIDTH)
+        if self._verifying is not None:
+            try:
+                self._verifying.finish()
+            except IntegrityError as error:
+                raise self._placed(error) from None
+        return Blob(self._whole, self._meta, start=self._low)
+
+    async def _fetch(self, part: tuple[int, int]) -> None:
+        start, stop = part
+        view = self._whole[start - self._low : stop - self._low]
+        key, version = self._meta.key, self._meta.etag
+        blob = await self._provider.get(key, span=Span(start, stop), into=view, if_match=version)
+        check_same(self._provider, key, self._meta, blob.meta)
+        if len(blob.data) != stop - start:
+            raise self._placed(
+                IntegrityError(f"{len(blob.data)} bytes came for the span {start}:{stop}")
+            )
+        if self._verifying is not None:
+            self._verifying.came(start, stop)
+
+    def _placed(self, error: E) -> E:
+        return error.at("get", self._provider.locate(self._meta.key))
+
+
+def _room(size: int) -> memoryview:
+    """Return memory that is not filled with zeros first; the system does that, page by page."""
+    return memoryview(mmap.mmap(-1, size))
 
 
 async def read_ranges(
@@ -86,6 +117,7 @@ async def read_ranges(
     *,
     gap: int,
     if_match: str | None = None,
+    most: int | None = None,
 ) -> list[Blob]:
     """Read several spans of one version of an object, neighbours merged; in the spans' order."""
     wanted = [pair for pair in map(_closed, spans) if pair is not None]
@@ -101,7 +133,7 @@ async def read_ranges(
         if all(start == stop for start, stop in wanted):
             return [Blob(b"", meta, start=start) for start, _ in wanted]
     plan = coalesce(wanted, gap=gap, ceiling=CEILING)
-    fetched = await _fetch(provider, key, plan, if_match)
+    fetched = await _fetch(provider, key, plan, if_match, most)
     meta = fetched[0].meta
     found = [Blob(b"", meta, start=min(start, meta.size)) for start, _ in wanted]
     for fetch, blob in zip(plan, fetched, strict=True):
@@ -113,15 +145,18 @@ async def read_ranges(
 
 
 async def _fetch(
-    provider: Provider, key: str, plan: Sequence[Fetch], if_match: str | None
+    provider: Provider, key: str, plan: Sequence[Fetch], if_match: str | None, most: int | None
 ) -> list[Blob]:
     """Fetch a plan at once; where that met two versions, once more from the last one seen."""
     blobs: dict[int, Blob] = {}
 
     async def fetch(index: int) -> None:
         span = Span(plan[index].start, plan[index].stop)
-        blobs[index] = await read(provider, key, span, if_match=if_match)
+        blobs[index] = await read(provider, key, span, if_match=if_match, most=most)
 
+    if len(plan) == 1:
+        await fetch(0)
+        return [blobs[0]]
     await each(range(len(plan)), fetch, width=min(len(plan), WIDTH))
     versions = {_version(blob.meta) for blob in blobs.values()}
     if len(versions) > 1:

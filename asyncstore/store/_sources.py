@@ -67,9 +67,9 @@ async def _reader(source: Any) -> Reader:
             return await run_sync(_File, source)
         return _FileLike(source)
     if hasattr(source, "__aiter__"):
-        return _Chunks(_asynchronous(source))
+        return _Chunks(aiter(source))
     if isinstance(source, bytes | bytearray | memoryview):
-        return _Chunks(_once(memoryview(source).cast("B")))
+        return _Iterable(iter([source]))
     if hasattr(source, "__iter__"):
         return _Iterable(iter(source))
     raise TypeError(
@@ -146,7 +146,7 @@ class _Chunks:
 
     size: int | None = None
 
-    def __init__(self, chunks: AsyncIterator[Buffer]) -> None:
+    def __init__(self, chunks: AsyncIterator[Any]) -> None:
         self._chunks = chunks
         self._rest = memoryview(b"")
 
@@ -155,7 +155,7 @@ class _Chunks:
         self._rest = self._rest[most:]
         while len(data) < most:
             try:
-                chunk = memoryview(await anext(self._chunks))
+                chunk = _checked(await anext(self._chunks))
             except StopAsyncIteration:
                 break
             wanted = most - len(data)
@@ -200,12 +200,3 @@ def _checked(chunk: Any) -> memoryview:
     if isinstance(chunk, str | int):
         raise TypeError(f"the source gave {type(chunk).__name__}, not bytes")
     return memoryview(chunk).cast("B") if len(chunk) else memoryview(b"")
-
-
-async def _asynchronous(source: Any) -> AsyncIterator[Buffer]:
-    async for chunk in source:
-        yield _checked(chunk)
-
-
-async def _once(data: Buffer) -> AsyncIterator[Buffer]:
-    yield data

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from contextlib import aclosing
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, Self
 
@@ -16,7 +17,7 @@ from asyncstore.errors import (
 )
 from asyncstore.provider import Diagnoses, Presigns, ability
 from asyncstore.store import _reading, _writing
-from asyncstore.store._listing import Listing, levels
+from asyncstore.store._listing import Keys, Listing, Walk
 from asyncstore.store._live import Watched
 from asyncstore.store._together import each
 from asyncstore.types import WHOLE, WRITE_ID, Blob, ObjectMeta, Span
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from collections.abc import (
         AsyncGenerator,
         AsyncIterable,
-        AsyncIterator,
         Callable,
         Iterable,
         Mapping,
@@ -86,12 +86,13 @@ class Store:
             ObjectChangedError: it is not the version of `if_match`, or was replaced meanwhile.
             IntegrityError: the bytes are not those that the service said it sent.
         """
-        provider = self._live.provider()
-        if span is WHOLE:
-            blob = await provider.get(self._whole(key), if_match=if_match)
-        else:
-            span = Span.of(span)
-            blob = await _reading.read(provider, self._whole(key), span, if_match=if_match)
+        live = self._live
+        provider = live.provider()
+        most = live.most
+        wanted = Span.of(span)
+        blob = await provider.get(self._whole(key), span=wanted, if_match=if_match, most=most)
+        if most is not None and not len(blob.data):
+            blob = await _reading.refused(provider, wanted, None, blob)
         meta = blob.meta
         if self._strip or meta.metadata:
             blob.meta = self._mine(meta)
@@ -121,7 +122,12 @@ class Store:
             raise TypeError("get_into needs a writable, contiguous buffer")
         into = into.cast("B") if into.nbytes else memoryview(bytearray())
         blob = await _reading.read(
-            self._live.provider(), self._whole(key), Span.of(span), into=into, if_match=if_match
+            self._live.provider(),
+            self._whole(key),
+            Span.of(span),
+            into=into,
+            if_match=if_match,
+            most=self._live.most,
         )
         blob.meta = self._mine(blob.meta)
         return blob
@@ -166,7 +172,12 @@ class Store:
         if not wanted:
             return []
         blobs = await _reading.read_ranges(
-            self._live.provider(), whole, wanted, gap=gap, if_match=if_match
+            self._live.provider(),
+            whole,
+            wanted,
+            gap=gap,
+            if_match=if_match,
+            most=self._live.most,
         )
         meta = self._mine(blobs[0].meta)
         for blob in blobs:
@@ -212,7 +223,7 @@ class Store:
         self._live.found = True
         return True
 
-    def list(self, prefix: str = "", /, *, after: str | None = None) -> AsyncIterator[ObjectMeta]:
+    def list(self, prefix: str = "", /, *, after: str | None = None) -> Listing:
         """Iterate over the objects whose keys begin with `prefix`, in the service's order.
 
         Args:
@@ -231,9 +242,7 @@ class Store:
 
         return Listing(fetch, self._mine, self._prefix)
 
-    def walk(
-        self, prefix: str = "", /
-    ) -> AsyncGenerator[tuple[str, Sequence[str], Sequence[ObjectMeta]]]:
+    def walk(self, prefix: str = "", /) -> Walk:
         """Iterate over folders from the top, as `os.walk` does.
 
         Args:
@@ -251,7 +260,7 @@ class Store:
         async def fetch(here: str, cursor: str | None) -> Page:
             return await self._live.provider().list_page(here, cursor=cursor, delimiter=True)
 
-        return levels(fetch, self._prefix + folder, self._mine, self._prefix)
+        return Walk(fetch, self._prefix + folder, self._mine, self._prefix)
 
     # ---- writing
 
@@ -434,7 +443,8 @@ class Store:
             for key in keys:
                 check_key(key)
         size = self._live.provider().limits.delete
-        await each(_batches(keys, size), some, width=_DELETES)
+        async with aclosing(_batches(keys, size)) as batches:
+            await each(batches, some, width=_DELETES)
         if errors:
             raise BatchError(f"{len(errors)} objects were not deleted", errors)
 
@@ -449,16 +459,9 @@ class Store:
             BatchError: some objects failed.
             ReadOnlyError: the store was opened read-only.
         """
-        count = 0
-
-        async def keys() -> AsyncIterator[str]:
-            nonlocal count
-            async for meta in self.list(prefix):
-                count += 1
-                yield meta.key
-
-        await self.delete(keys())
-        return count
+        keys = Keys(self.list(prefix))
+        await self.delete(keys)
+        return keys.count
 
     # ---- the rest
 
@@ -729,7 +732,7 @@ def _check_metadata(name: str, value: str) -> None:
 
 async def _batches(
     keys: Iterable[str] | AsyncIterable[str], size: int
-) -> AsyncIterator[Sequence[str]]:
+) -> AsyncGenerator[Sequence[str]]:
     batch: list[str] = []
     if hasattr(keys, "__aiter__"):
         async for key in keys:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterable
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, TypeVar, cast
 
 import anyio
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+    from collections.abc import Awaitable, Callable, Iterable
 
 T = TypeVar("T")
 
@@ -22,17 +22,11 @@ async def each(
     memory does not grow with the number of items, and nothing is drawn before it is needed.
     """
     failed: list[Exception] = []
-    source = aiter(items) if isinstance(items, AsyncIterable) else _asynchronous(items)
-    gate = anyio.Lock()
+    draw = _drawing(items)
 
     async def work() -> None:
-        while True:
-            async with gate:
-                try:
-                    item = await anext(source)
-                except StopAsyncIteration:
-                    return
-            await call(item)
+        while (item := await draw()) is not _END:
+            await call(cast("T", item))
 
     async def guarded() -> None:
         try:
@@ -48,6 +42,23 @@ async def each(
         raise failed[0]
 
 
-async def _asynchronous(items: Iterable[T]) -> AsyncIterator[T]:
-    for item in items:
-        yield item
+_END = object()
+
+
+def _drawing(items: Iterable[T] | AsyncIterable[T]) -> Callable[[], Awaitable[T | object]]:
+    """Return what gives the next item to whoever asks, one after another."""
+    if not isinstance(items, AsyncIterable):
+        there = iter(items)
+
+        async def draw() -> T | object:
+            return next(there, _END)
+
+        return draw
+    source = aiter(items)
+    gate = anyio.Lock()
+
+    async def wait() -> T | object:
+        async with gate:
+            return await anext(source, _END)
+
+    return wait

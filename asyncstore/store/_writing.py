@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypedDict
 
 import anyio
 
 from asyncstore.errors import ConfigurationError, ObjectChangedError, StoreError
+from asyncstore.plan import part_size
 from asyncstore.store._sources import opened
 from asyncstore.store._together import each
 from asyncstore.types import MiB
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncGenerator, Callable, Mapping
 
     from asyncstore.provider import Provider, Upload
     from asyncstore.store._sources import Reader
-    from asyncstore.types import Buffer, Limits, ObjectMeta
+    from asyncstore.types import Buffer, ObjectMeta
 
 PART = 8 * MiB
 WIDTH = 4
@@ -96,14 +98,16 @@ async def put_stream(
     limits = provider.limits
     async with opened(source) as reader:
         known = reader.size if size is None else size
-        if part is None:
-            part = part_size(known, limits) if known is not None else PART
-        elif not limits.part_min <= part <= limits.part_max:
+        if part is not None and not limits.part_min <= part <= limits.part_max:
             raise ConfigurationError(
                 f"part_size={part}: {limits.part_min} to {limits.part_max} bytes are possible"
             )
-        first = await reader.read(part)
-        if len(first) < part:
+
+        def length(number: int) -> int:
+            return part_size(known, limits, preferred=part or PART, number=number)
+
+        first = await reader.read(length(1))
+        if len(first) < length(1):
             _check_size(len(first), known)
             await reader.unchanged()
             return await provider.put(key, first, **conditions)
@@ -115,8 +119,10 @@ async def put_stream(
             await upload.put_part(number, data)
 
         try:
-            parts = _parts(reader, first, part=part, known=known, limits=limits, sent=sent)
-            await each(parts, send, width=WIDTH if limits.parallel_parts else 1)
+            async with aclosing(
+                _parts(reader, first, known=known, length=length, sent=sent)
+            ) as parts:
+                await each(parts, send, width=WIDTH if limits.parallel_parts else 1)
             _check_size(sent.size, known)
             await reader.unchanged()
             return await upload.complete()
@@ -131,37 +137,26 @@ class _Sent:
 
 
 async def _parts(
-    reader: Reader, data: Buffer, *, part: int, known: int | None, limits: Limits, sent: _Sent
-) -> AsyncIterator[tuple[int, Buffer]]:
-    """Number the source's parts; of a source without a known size, later ones are larger."""
-    number = 0
+    reader: Reader, data: Buffer, *, known: int | None, length: Callable[[int], int], sent: _Sent
+) -> AsyncGenerator[tuple[int, Buffer]]:
+    """Number the source's parts, each as long as `length(number)` says, but for the last."""
+    number = 1
     while data:
-        number += 1
-        if number > limits.parts:
-            raise ConfigurationError(
-                f"the source has more than {limits.parts} parts of {part} bytes; "
-                "give size= or a larger part_size="
-            )
         sent.size += len(data)
-        yield number, data
-        if len(data) < part:
+        if known is not None and sent.size > known:
             return
-        if known is None and number % (limits.parts // 10) == 0:
-            part = min(part * 2, limits.part_max)
-        data = await reader.read(part)
-
-
-def part_size(size: int, limits: Limits) -> int:
-    """Return bytes per part so that `size` fits in the parts that the service allows."""
-    part = max(PART, limits.part_min)
-    while part * limits.parts < size:
-        part *= 2
-    return min(part, limits.part_max)
+        yield number, data
+        if len(data) < length(number):
+            return
+        number += 1
+        data = await reader.read(length(number))
 
 
 def _check_size(sent: int, known: int | None) -> None:
     if known is not None and sent != known:
-        raise ObjectChangedError(f"the source gave {sent} bytes, not {known}; nothing was written")
+        raise ObjectChangedError(
+            f"the source gave {sent} bytes, not {known}, and nothing was written"
+        )
 
 
 async def _give_up(upload: Upload) -> None:

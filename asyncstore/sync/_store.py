@@ -109,7 +109,7 @@ class Store:
 
     def walk(
         self, prefix: str = "", /
-    ) -> Iterator[tuple[str, Sequence[str], Sequence[ObjectMeta]]]:
+    ) -> Iterator[tuple[str, MutableSequence[str], Sequence[ObjectMeta]]]:
         """Iterate over folders from the top. See `asyncstore.Store.walk`."""
         # One at a time: the caller may take folders out before the next is entered.
         return Iterating(partial(self._store.walk, prefix), most=1)

@@ -46,7 +46,7 @@ async def test_a_store_is_typed() -> None:
             assert_type(one, ObjectMeta)
         async for folder, folders, objects in store.walk():
             assert_type(folder, str)
-            assert_type(folders, Sequence[str])
+            assert_type(folders, MutableSequence[str])
             assert_type(objects, Sequence[ObjectMeta])
 
         assert_type(await store.head("a/b"), ObjectMeta)
