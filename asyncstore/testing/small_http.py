@@ -12,7 +12,7 @@ import threading
 from contextlib import suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias
 from urllib.parse import parse_qs, urlsplit
 
 if TYPE_CHECKING:
@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     Answer = Callable[["Call"], "Reply"]
 
 _LONGEST = 1 << 30
+
+Kind: TypeAlias = Literal[
+    "reply", "drop", "drop_after", "cut", "flip", "before", "alter", "edit", "break_body"
+]
 
 
 @dataclass
@@ -57,7 +61,7 @@ class Reply:
 class Fault:
     """What goes wrong with calls that match; see `SmallServer.fail`."""
 
-    kind: Literal["reply", "drop", "drop_after", "cut", "flip", "before", "edit", "break_body"]
+    kind: Kind
     method: str
     pattern: re.Pattern[str]
     times: int
@@ -104,7 +108,7 @@ class SmallServer:
 
     def fail(
         self,
-        kind: Literal["reply", "drop", "drop_after", "cut", "flip", "before", "edit", "break_body"],
+        kind: Kind,
         pattern: str,
         value: Any = None,
         /,
@@ -119,9 +123,9 @@ class SmallServer:
             kind: `reply`: answer `value`, a `Reply`, and do nothing. `drop`: close without doing
                 anything. `drop_after`: do it, then close without an answer. `cut`: send only
                 `value` bytes of the answer's body, then close. `flip`: alter one bit of it, at
-                `value`. `before`: call `value`, then go on. `edit`: change the answer by calling
-                `value` with it. `break_body`: read `value` bytes of the request's body, act on
-                them and close.
+                `value`. `before`: call `value`, then go on. `alter`: let `value` change the
+                `Call`. `edit`: change the answer by calling `value` with it. `break_body`:
+                read `value` bytes of the request's body, act on them and close.
             pattern: a regular expression to be found in path and query.
             value: see `kind`.
             method: upper case, or any.
@@ -221,6 +225,9 @@ class _Handler(BaseHTTPRequestHandler):
         elif kind == "before":
             fault.value()
             self._send(answer(call))
+        elif kind == "alter":
+            fault.value(call)
+            self._send(answer(call))
         elif kind == "edit":
             self._send(fault.value(answer(call)))
         elif kind == "flip":
@@ -253,8 +260,12 @@ class _Handler(BaseHTTPRequestHandler):
         return bytes(found)
 
     def _send(self, reply: Reply, most: int = _LONGEST) -> None:
-        self.send_response(reply.status)
-        headers: Mapping[str, str] = {"content-length": str(len(reply.body))} | reply.headers
+        self.send_response_only(reply.status)
+        headers: Mapping[str, str] = {
+            "date": self.date_time_string(),
+            "content-length": str(len(reply.body)),
+            **reply.headers,
+        }
         for name, value in headers.items():
             if value:
                 self.send_header(name, value)

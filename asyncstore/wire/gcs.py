@@ -171,7 +171,7 @@ def parse_page(
     root = read_object(body, "a listing")
     if root.get("kind") != "storage#objects":
         raise IntegrityError("the service answered a listing with something that is none")
-    items, prefixes = root.get("items") or [], root.get("prefixes") or []
+    items, prefixes = root.get("items", []), root.get("prefixes", [])
     token = root.get("nextPageToken")
     if (
         not isinstance(items, list)

@@ -137,6 +137,8 @@ class GCSProvider:
                 body=body,
                 limit=gcs.JSON_CAP,
                 write=True,
+                # Its own success would be what the condition fails on.
+                once=question is not None,
                 question=question,
             )
             meta = gcs.parse_ack(reply.body, key)
@@ -207,6 +209,7 @@ class GCSProvider:
                 gcs.rewrite_target(self._bucket, source, target, **query, rewriteToken=token),
                 limit=gcs.JSON_CAP,
                 write=True,
+                once=any(query.values()),
             )
             progress = gcs.parse_rewrite(reply.body, target)
             if progress.meta is not None:

@@ -135,6 +135,7 @@ class Session:
         limit: int | None = None,
         expect: Collection[int] = (200,),
         write: bool = False,
+        once: bool = False,
         question: Question = None,
     ) -> Response:
         """Send a request; return a reply of an expected status.
@@ -148,11 +149,14 @@ class Session:
             limit: most bytes of it.
             expect: what is no error.
             write: whether it changes anything, for the error's outcome.
+            once: whether doing it twice is not as doing it once, so that the engine must not
+                send it again where a kept connection turns out to have been closed.
             question: what its condition asks.
         """
         for is_last in (False, True):
             request, token = await self._request(method, target, headers)
             request.body, request.into, request.limit = body, into, limit
+            request.replayable = not once
             reply = await self.engine.send(request)
             if reply.status in expect:
                 return reply

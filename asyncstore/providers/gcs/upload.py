@@ -101,6 +101,7 @@ class GCSUpload:
             body=json.dumps(self._resource).encode(),
             expect=(200, 201),
             write=True,
+            once=True,  # or there would be two sessions
             question=self._question,
         )
         self._target = gcs.session_target(reply.headers, self._session.origin)
@@ -238,6 +239,7 @@ class GCSUpload:
             body=pieces,
             expect=(200, 201, _INCOMPLETE, *_ENDED),
             write=True,
+            once=True,  # the session may have taken them, and no bytes twice
             question=self._question,
         )
         self._unsure = False
