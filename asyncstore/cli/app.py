@@ -99,15 +99,10 @@ def _output(options: Options, arguments: Sequence[str]) -> Output:
 
 def _usage(error: click.ClickException, output: Output) -> int:
     if output.as_json:
-        output.error(_Usage(error.format_message()))
+        output.error(error)
     else:
         error.show()
     return error.exit_code
-
-
-class _Usage(Exception):  # noqa: N818 - its name is what `--json` prints as the error's type
-    def __str__(self) -> str:
-        return str(self.args[0])
 
 
 def _failed(error: Exception, output: Output) -> int:

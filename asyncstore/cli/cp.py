@@ -18,7 +18,7 @@ from asyncstore.cli.pipes import Pipes
 from asyncstore.cli.places import Place, Stores, sides
 from asyncstore.cli.text import count, human
 from asyncstore.cli.tree import scan
-from asyncstore.errors import InvalidPathError, NotFoundError
+from asyncstore.errors import InvalidPathError, NotFoundError, StoreError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
@@ -197,9 +197,7 @@ class Planner:
             return
         tree = scan(source.local_path)
         for path, kind in tree.skipped:
-            self._output.warning(
-                f"skipped {path}: a {kind}", {"type": "skipped", "path": path, "kind": kind}
-            )
+            self._skip(path, kind)
         for error in tree.refused:
             self._output.error(error)
         self.refused += len(tree.refused)
@@ -212,11 +210,18 @@ class Planner:
         async for meta in store.list(source.folder):
             found = True
             below = meta.key[len(source.folder) :]
+            if meta.size == 0 and (not below or below.endswith("/")):
+                self._skip(source.url(meta.key), "folder marker")
+                continue
             yield Job(source.join(below), target.join(below), meta.size)
         if not found:
             if source.is_folder or not await store.exists(source.key):
                 raise NotFoundError("no such object or folder", op="list", url=source.url())
             yield Job(source, self._file_target(source, target))
+
+    def _skip(self, path: str, kind: str) -> None:
+        record = {"type": "skipped", "path": path, "kind": kind}
+        self._output.warning(f"skipped {path}: a {kind}", record)
 
     def _file_target(self, source: Place, target: Place) -> Place:
         is_folder = target.is_folder or target.is_local_folder
@@ -245,6 +250,13 @@ class _Copier:
 
     async def do(self, job: Job) -> None:
         """Copy or move one object, and say so."""
+        try:
+            await self._do(job)
+        except StoreError as error:
+            error.at("move" if self._move else "copy", job.source.url())
+            raise
+
+    async def _do(self, job: Job) -> None:
         source, target = await self._both(job)
         if source is target and job.source.key == job.target.key:
             raise InvalidPathError("source and target are the same object").at(

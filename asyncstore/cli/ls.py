@@ -81,7 +81,10 @@ class _Rows:
         self._print("", "", self._name(prefix), record)
 
     def item(self, meta: ObjectMeta) -> None:
-        """Print an object."""
+        """Print an object; what some consoles put for an empty folder is the folder itself."""
+        if meta.key == self._place.folder:
+            self.count += 1
+            return
         record = {
             "type": "object",
             "url": self._place.url(meta.key),

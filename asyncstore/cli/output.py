@@ -13,6 +13,8 @@ import traceback
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from click import ClickException
+
 from asyncstore.cli.text import escaped
 from asyncstore.errors import StoreError
 
@@ -138,6 +140,8 @@ def describe(error: BaseException) -> dict[str, Any]:
 def _message(error: BaseException) -> str:
     if isinstance(error, StoreError):
         return str(error)
+    if isinstance(error, ClickException):
+        return error.format_message()
     if isinstance(error, OSError) and error.strerror:
         place = f"{error.filename}: " if error.filename else ""
         return f"{place}{error.strerror}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from typing import TYPE_CHECKING
 
@@ -11,15 +12,14 @@ from asyncstore.cli import exits
 from asyncstore.cli.command import command
 from asyncstore.cli.options import Options, connection_options
 from asyncstore.cli.places import Place, Stores
+from asyncstore.cli.tree import prune
 from asyncstore.errors import BatchError, InvalidPathError, NotFoundError, StoreError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Iterable, Sequence
 
     from asyncstore.cli.output import Output
     from asyncstore.store import Store
-
-_BATCH = 1000
 
 
 @command(
@@ -81,7 +81,7 @@ def _checked(place: Place, *, recursive: bool, yes: bool) -> Place:
 async def _remove(
     store: Store, place: Place, output: Output, *, recursive: bool, dry_run: bool
 ) -> None:
-    def say(keys: Sequence[str]) -> None:
+    def say(keys: Iterable[str]) -> None:
         for key in keys:
             verb = "would delete" if dry_run else "deleted"
             record = {"type": verb.replace(" ", "_"), "url": place.url(key)}
@@ -95,8 +95,14 @@ async def _remove(
     failures: list[StoreError] = []
     async for keys in _batches(store, place):
         found += len(keys)
-        refused = set() if dry_run else await _delete(store, keys, failures)
-        say([key for key in keys if place.url(key) not in refused])
+        refused = {} if dry_run else await _delete(store, keys)
+        failures += refused.values()
+        say(key for key in keys if key not in refused)
+    if place.is_local and not dry_run:
+        # Only a bucket has no folders of its own.
+        left = await asyncio.to_thread(prune, place.local_path)
+        found += left is not None
+        failures += left or []
     if not found and not place.is_root:
         raise NotFoundError("no such object or folder", op="delete", url=place.url())
     if failures:
@@ -105,23 +111,21 @@ async def _remove(
 
 async def _batches(store: Store, place: Place) -> AsyncIterator[list[str]]:
     """Yield the keys below a place, and then its own where it is an object too."""
+    most = store.provider.limits.delete
     keys: list[str] = []
     async for meta in store.list(place.folder):
         keys.append(meta.key)
-        if len(keys) == _BATCH:
+        if len(keys) == most:
             yield keys
             keys = []
+    if keys:
+        yield keys
     if place.key and not place.is_local_folder and await store.exists(place.key):
-        keys.append(place.key)
-    yield keys
+        yield [place.key]
 
 
-async def _delete(store: Store, keys: list[str], failures: list[StoreError]) -> set[str | None]:
-    """Delete keys; add the errors to `failures` and return the URLs of what remains."""
-    try:
-        await store.delete(keys)
-    except BatchError as batch:
-        failed = [error for error in batch.exceptions if isinstance(error, StoreError)]
-        failures += failed
-        return {error.url for error in failed}
-    return set()
+async def _delete(store: Store, keys: Sequence[str]) -> dict[str, StoreError]:
+    """Delete keys of a listing, also those that nobody could write here; return what failed."""
+    prefix = store.prefix
+    failed = await store.provider.delete([prefix + key for key in keys])
+    return {key.removeprefix(prefix): error for key, error in failed.items()}

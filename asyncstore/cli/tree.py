@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import stat
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -96,7 +97,7 @@ def _kind(mode: int) -> str:
     for test, name in _KINDS:
         if test(mode):
             return name
-    return "special file"
+    return "file"
 
 
 _KINDS = (
@@ -114,3 +115,24 @@ def kinds(skipped: list[tuple[str, str]]) -> Iterator[tuple[str, int]]:
     for _, kind in skipped:
         found[kind] = found.get(kind, 0) + 1
     return iter(sorted(found.items(), key=lambda pair: -pair[1]))
+
+
+def prune(folder: str) -> list[StoreError] | None:
+    """Remove a folder and the folders in it, as far as they are empty.
+
+    Returns:
+        An error for each thing that is left, or `None` where there was no folder.
+    """
+    if os.path.islink(folder) or not os.path.isdir(folder):
+        return None
+    left: list[StoreError] = []
+    for where, folders, names in os.walk(folder, topdown=False):
+        for name in [*names, *folders]:
+            path = os.path.join(where, name)
+            with suppress(FileNotFoundError):
+                mode = os.lstat(path).st_mode
+                if not stat.S_ISDIR(mode):
+                    left.append(StoreError(f"left alone: a {_kind(mode)}", op="delete", url=path))
+        with suppress(OSError):  # not empty: what is in it was named
+            os.rmdir(where)
+    return left
