@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager, suppress
+from contextlib import aclosing, asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 
 from asyncstore.datasets import options
@@ -227,12 +227,13 @@ async def _check_protection(site: Site, root: Root, op: str, refused: type[Datas
 
 async def _check_size(site: Site, op: str) -> None:
     size = 0
-    async for meta in site.objects():
-        size += meta.size
-        if size > LARGE:
-            raise DatasetError(
-                f"the dataset is larger than {LARGE:,} bytes; write large_ok=True to delete it"
-            ).at(op, str(site.url))
+    async with aclosing(site.objects()) as objects:
+        async for meta in objects:
+            size += meta.size
+            if size > LARGE:
+                raise DatasetError(
+                    f"the dataset is larger than {LARGE:,} bytes; write large_ok=True to delete it"
+                ).at(op, str(site.url))
 
 
 async def _clear_all(path: PathLike, opener: Opener) -> None:

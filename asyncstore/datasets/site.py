@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeVar
 
@@ -21,7 +21,7 @@ from asyncstore.format.versions import MAIN
 from asyncstore.store._together import each
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Mapping
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 
     from asyncstore.store import Store
     from asyncstore.types import Buffer, ObjectMeta
@@ -139,8 +139,9 @@ class Site:
 
     async def first_key(self) -> str | None:
         """Return a key that is no lock, or `None` where nothing else is."""
-        async for meta in self.objects():
-            return meta.key
+        async with aclosing(self.objects()) as objects:
+            async for meta in objects:
+                return meta.key
         return None
 
     async def is_empty(self) -> bool:
@@ -153,7 +154,7 @@ class Site:
                 raise
         return True
 
-    async def objects(self) -> AsyncIterator[ObjectMeta]:
+    async def objects(self) -> AsyncGenerator[ObjectMeta]:
         """Iterate over what is here, but for locks and the markers that consoles make."""
         try:
             async for meta in self.store.list():

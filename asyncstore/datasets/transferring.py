@@ -15,6 +15,7 @@ from asyncstore.errors import (
     IntegrityError,
     InvalidPathError,
     NotSupportedError,
+    ObjectChangedError,
     StoreError,
 )
 from asyncstore.format import FIRST_COMMIT
@@ -125,7 +126,7 @@ async def _copy_parts(
                 yield meta
 
     async def one(meta: ObjectMeta) -> None:
-        made = await source.store.copy(meta.key, meta.key, to=target.store, if_match=meta.etag)
+        made = await _copy_one(source, target, meta)
         if made.size != meta.size:
             raise IntegrityError(f"{made.size} bytes were copied of {meta.size}").at(
                 "copy", f"{target.url}/{meta.key}"
@@ -152,12 +153,32 @@ async def _check(op: str, target: Site, copied: _Copied) -> None:
 
 
 async def _copy_new(source: Site, target: Site, meta: ObjectMeta) -> None:
+    """Copy a root file to where none is, if the service can promise that; the lock does too."""
     try:
-        await source.store.copy(
-            meta.key, meta.key, to=target.store, if_match=meta.etag, if_absent=True
-        )
+        await _copy_one(source, target, meta, if_absent=True)
     except NotSupportedError:
-        await source.store.copy(meta.key, meta.key, to=target.store, if_match=meta.etag)
+        await _copy_one(source, target, meta)
+
+
+async def _copy_one(
+    source: Site, target: Site, meta: ObjectMeta, *, if_absent: bool = False
+) -> ObjectMeta:
+    """Copy an object in the version that was listed."""
+    here, there, key = source.store, target.store, meta.key
+    if not there.provider.limits.metadata:
+        # A dataset is its objects' bytes: content types may stay behind, where Store.copy refuses.
+        async with here.stream(key, if_match=meta.etag) as stream:
+            return await there.put_stream(key, stream, size=meta.size, if_absent=if_absent)
+    try:
+        return await here.copy(key, key, to=there, if_match=meta.etag, if_absent=if_absent)
+    except NotSupportedError:
+        if if_absent:
+            raise
+    # The service copies without conditions only: look afterwards whether it was that version.
+    made = await here.copy(key, key, to=there)
+    if (await here.head(key)).etag != meta.etag:
+        raise ObjectChangedError("written to while it was copied").at("copy", f"{here.url}/{key}")
+    return made
 
 
 @asynccontextmanager

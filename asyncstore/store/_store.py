@@ -378,13 +378,14 @@ class Store:
         """
         there = self if to is None else to
         here_key, there_key = self._whole(source), there._whole(target)  # noqa: SLF001 - a Store
-        provider = self._live.provider()
         if self._same_service(there):
+            # The target's, for whoever watches over its writes is asked then.
+            provider = there._live.provider()  # noqa: SLF001
             copied = await provider.copy(
                 here_key, there_key, if_match=if_match, if_absent=if_absent
             )
             return there._mine(copied)  # noqa: SLF001
-        async with provider.open(here_key, if_match=if_match) as stream:
+        async with self._live.provider().open(here_key, if_match=if_match) as stream:
             found = stream.meta
             return await there.put_stream(
                 target,
@@ -622,7 +623,7 @@ class Store:
             and mine.url.scheme == theirs.url.scheme != "file"
             and mine.url.bucket == theirs.url.bucket
             and mine.settings == theirs.settings
-            and not theirs.options.read_only
+            and not other._live.read_only
         )
 
     async def _delete_one(self, key: str, *, missing_ok: bool) -> None:
