@@ -18,6 +18,7 @@ from asyncstore.format import LockRecord
 if TYPE_CHECKING:
     from asyncstore.store import Store
 
+_RECENT = 3
 _MUTEX = threading.Lock()
 _HELD: dict[tuple[str, str, bytes], Held] = {}
 
@@ -73,6 +74,7 @@ class Held:
         shares: how many share it.
         busy: whether somebody is reading or renewing it.
         process: who may use it; a forked child may not.
+        names: what it is found by: place, key and each of the last records.
     """
 
     store: Store
@@ -84,23 +86,25 @@ class Held:
     shares: int = 0
     busy: bool = False
     process: int = field(default_factory=os.getpid)
+    names: list[tuple[str, str, bytes]] = field(default_factory=list)
 
-    def keep(self) -> None:
-        """Let others in this process find it."""
-        with _MUTEX:
-            _HELD[self._name()] = self
+    def claim(self, record: bytes) -> None:
+        """Let others in this process know a record before it is written.
 
-    def renewed(self, seen: Seen) -> None:
-        """Say what was written in the old record's place."""
+        They may read it before the write has returned here; and the last one, read before it was
+        replaced, is looked for after. So a few are kept.
+        """
         with _MUTEX:
-            _HELD.pop(self._name(), None)
-            self.seen = seen
-            _HELD[self._name()] = self
+            self.names.append((str(self.store.url), self.key, record))
+            _HELD[self.names[-1]] = self
+            while len(self.names) > _RECENT:
+                _HELD.pop(self.names.pop(0), None)
 
     def forget(self, lost: str | None = None) -> None:
         """Say that it is no longer held, and why if that is a loss."""
         with _MUTEX:
-            _HELD.pop(self._name(), None)
+            for name in self.names:
+                _HELD.pop(name, None)
             self.lost = lost
 
     def join(self) -> None:
@@ -131,9 +135,6 @@ class Held:
         """Whether this process holds it, as far as is known."""
         return self.lost is None and self.process == os.getpid()
 
-    def _name(self) -> tuple[str, str, bytes]:
-        return str(self.store.url), self.key, self.seen.record or b""
-
 
 def find(store: Store, key: str, seen: Seen, /) -> Held | None:
     """Return what this process holds, where a lock's object is one that it wrote."""
@@ -145,7 +146,7 @@ def find(store: Store, key: str, seen: Seen, /) -> Held | None:
 def all_held() -> list[Held]:
     """Return every lock that this process holds."""
     with _MUTEX:
-        return [held for held in _HELD.values() if held.is_mine]
+        return [held for held in set(_HELD.values()) if held.is_mine]
 
 
 def _after_fork() -> None:

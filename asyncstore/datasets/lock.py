@@ -182,6 +182,7 @@ class WriteLock:
         held = self._held
         late = self._clock() >= held.settle_at
         record = await _new_record(self._clock())
+        held.claim(record)
         try:
             etag = await self._replace(record)
         except PreconditionError:
@@ -191,7 +192,7 @@ class WriteLock:
             etag = seen.etag
         except NotFoundError:
             self._lose("it was deleted, or the dataset was")
-        held.renewed(Seen(record, etag))
+        held.seen = Seen(record, etag)
         held.settled = held.settled or late
 
     async def _replace(self, record: bytes) -> str | None:
@@ -247,19 +248,19 @@ async def acquire(
 async def _take(store: Store, key: str, seen: Seen, clock: Callable[[], float]) -> WriteLock | None:
     """Write our record in place of none or of an ended one; `None` where another was quicker."""
     record = await _new_record(clock())
+    settle = SETTLE_LOCAL if store.url.scheme == "file" else SETTLE
+    held = Held(store.with_secrets(), key, Seen(record), clock() + settle)
+    held.claim(record)
     try:
         etag = await _write(store, key, record, seen)
     except (AlreadyExistsError, PreconditionError):
+        held.forget()
         return None
-    except NotSupportedError:
-        # Without conditions the old client's way is the only one: read, write, wait, read again.
-        if (await _see(store, key)).end > clock():
-            return None
-        await store.put(key, record)
-        etag = None
-    settle = SETTLE_LOCAL if store.url.scheme == "file" else SETTLE
-    held = Held(store.with_secrets(), key, Seen(record, etag), clock() + settle)
-    held.keep()
+    except StoreError as error:
+        if error.outcome == "not_applied":
+            held.forget()  # else it may be there, and is ours: whoever asks next shares it
+        raise
+    held.seen, held.settle_at = Seen(record, etag), clock() + settle
     lock = WriteLock(store, held, clock)
     if etag is None:
         try:
@@ -270,11 +271,22 @@ async def _take(store: Store, key: str, seen: Seen, clock: Callable[[], float]) 
 
 
 async def _write(store: Store, key: str, record: bytes, seen: Seen) -> str | None:
-    if seen.record is None:
-        return (await store.put(key, record, if_absent=True)).etag
-    if seen.etag is None:
-        raise NotSupportedError("the service names no versions")
-    return (await store.put(key, record, if_match=seen.etag)).etag
+    """Write a record over what was seen and nothing else; return its version, where there is one.
+
+    Raises:
+        AlreadyExistsError, PreconditionError: something else is there.
+    """
+    try:
+        if seen.record is None:
+            return (await store.put(key, record, if_absent=True)).etag
+        if seen.etag is not None:
+            return (await store.put(key, record, if_match=seen.etag)).etag
+    except NotSupportedError:
+        pass  # no conditions: the old client's way is the only one
+    if (await _see(store, key)) != seen:
+        raise PreconditionError("another was quicker")
+    await store.put(key, record)
+    return None
 
 
 async def _see(store: Store, key: str) -> Seen:

@@ -19,7 +19,7 @@ from asyncstore.provider import Diagnoses, Presigns, ability
 from asyncstore.store import _reading, _writing
 from asyncstore.store._listing import Keys, Listing, Walk
 from asyncstore.store._live import Watched
-from asyncstore.store._together import each
+from asyncstore.store._together import closed, each
 from asyncstore.types import WHOLE, WRITE_ID, Blob, ObjectMeta, Span
 from asyncstore.url import check_key, check_prefix
 
@@ -736,11 +736,14 @@ async def _batches(
 ) -> AsyncGenerator[Sequence[str]]:
     batch: list[str] = []
     if hasattr(keys, "__aiter__"):
-        async for key in keys:
-            batch.append(check_key(key))
-            if len(batch) == size:
-                yield batch
-                batch = []
+        try:
+            async for key in keys:
+                batch.append(check_key(key))
+                if len(batch) == size:
+                    yield batch
+                    batch = []
+        finally:
+            await closed(keys)
     else:
         for key in keys:
             batch.append(check_key(key))

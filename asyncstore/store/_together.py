@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable
+from collections.abc import AsyncGenerator, AsyncIterable
 from typing import TYPE_CHECKING, TypeVar, cast
 
 import anyio
@@ -19,7 +19,8 @@ async def each(
     """Await `call(item)` for every item, at most `width` at once.
 
     The first error ends the others and is raised as it is. Workers share one iterator, so that
-    memory does not grow with the number of items, and nothing is drawn before it is needed.
+    memory does not grow with the number of items, and nothing is drawn before it is needed. A
+    generator that is given is closed.
     """
     failed: list[Exception] = []
     draw = _drawing(items)
@@ -35,11 +36,21 @@ async def each(
             failed.append(error)
             group.cancel_scope.cancel()
 
-    async with anyio.create_task_group() as group:
-        for _ in range(width):
-            group.start_soon(guarded)
+    try:
+        async with anyio.create_task_group() as group:
+            for _ in range(width):
+                group.start_soon(guarded)
+    finally:
+        await closed(items)
     if failed:
         raise failed[0]
+
+
+async def closed(items: object, /) -> None:
+    """Close a generator: trio does not forgive one that is left half-way."""
+    if isinstance(items, AsyncGenerator):
+        with anyio.CancelScope(shield=True):
+            await items.aclose()
 
 
 _END = object()
