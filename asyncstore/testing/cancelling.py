@@ -137,16 +137,19 @@ class Cancelling(Terms):
         if "put if_absent" in self.lacks:
             return
         new = pattern(300_000)
+        # A new key each time: what was cancelled may still arrive at a service.
+        keys = [root + "0/a"]
 
         async def check(ended: bool) -> None:
-            found = await names(provider, root)
-            assert found == [root + "d/a"] if ended else found in ([], [root + "d/a"])
+            key = keys[-1]
+            found = await names(provider, key)
+            assert found == [key] if ended else found in ([], [key])
             if found:
-                assert await read(provider, root + "d/a") == new
-            await provider.delete([root + "d/a"])
+                assert await read(provider, key) == new
+            keys.append(f"{root}{len(keys)}/a")
 
         await cancelled_everywhere(
-            lambda: provider.put(root + "d/a", new, if_absent=True), check, step=self.cancel_step
+            lambda: provider.put(keys[-1], new, if_absent=True), check, step=self.cancel_step
         )
 
     async def test_a_cancelled_copy_or_delete_is_whole_or_not_done(

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import ast
 import asyncio
+import gc
 import inspect
-import os
 import re
 import sys
 from pathlib import Path
@@ -84,13 +84,17 @@ def test_the_code_on_a_page_runs(page, clouds, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "__main__", sys.modules["__main__"])
 
     for code, skip, _ in program:
-        if skip:
-            continue
-        result = eval(code, names)  # noqa: S307 - our own pages
-        if inspect.isawaitable(result):
-            asyncio.run(_finish(result))
+        if not skip:
+            run(code, names)
 
-    assert os.getcwd() == str(tmp_path)
+    names.clear()
+    gc.collect()  # what the page left open is told here, and not in another test
+
+
+def run(code, names):
+    result = eval(code, names)  # noqa: S307 - our own pages
+    if inspect.isawaitable(result):
+        asyncio.run(_finish(result))
 
 
 async def _finish(result):
