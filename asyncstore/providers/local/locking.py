@@ -32,7 +32,8 @@ if TYPE_CHECKING:
 STALE_AFTER = 60.0
 """Seconds for which a file being written is left alone, locked or not."""
 
-_LOCK_PATIENCE = 30.0
+PATIENCE = 30.0
+"""Seconds to wait for a lock that others hold for microseconds."""
 
 
 @contextmanager
@@ -43,7 +44,7 @@ def locked(folder: int, *, exclusive: bool) -> Iterator[None]:
         NotSupportedError: alone, on a file system without locks.
         UnavailableError: somebody keeps the folder for too long.
     """
-    until = time.monotonic() + _LOCK_PATIENCE
+    until = time.monotonic() + PATIENCE
     pause = 0.0002
     while not try_lock(folder, exclusive=exclusive, needed=exclusive):
         check_cancelled()
