@@ -25,7 +25,22 @@ if TYPE_CHECKING:
     from asyncstore.testing.process import Command
 
 REGION = "us-east-1"
+ROLE = "storage"
+ISSUER = "issuer.test"
+"""Whose OpenID tokens MiniStack's role is open to."""
+
 _numbers = itertools.count(1)
+_TRUST = {
+    "Version": "2012-10-17",
+    "Statement": [
+        {"Effect": "Allow", "Principal": {"AWS": "*"}, "Action": "sts:AssumeRole"},
+        {
+            "Effect": "Allow",
+            "Principal": {"Federated": f"arn:aws:iam::000000000000:oidc-provider/{ISSUER}"},
+            "Action": "sts:AssumeRoleWithWebIdentity",
+        },
+    ],
+}
 _ALLOW_S3 = {
     "Version": "2012-10-17",
     "Statement": [{"Effect": "Allow", "Action": ["s3:*", "sts:*"], "Resource": "*"}],
@@ -92,6 +107,7 @@ class Server:
                 s3={"addressing_style": "path"},
                 retries={"total_max_attempts": 5, "mode": "standard"},
                 proxies={},
+                parameter_validation=False,
             ),
         )
 
@@ -174,6 +190,29 @@ class MiniStack(Server):
         # The root key's signature is never checked there; a user's is.
         keys = {"access_key": self.root_key, "secret_key": self.root_secret}
         _use_a_user(self, self.client("iam", **keys))
+        iam = self.client("iam", **keys)
+        try:
+            trust = json.dumps(_TRUST)
+            iam.create_role(RoleName=ROLE, AssumeRolePolicyDocument=trust)
+            document = json.dumps(_ALLOW_S3)
+            iam.put_role_policy(RoleName=ROLE, PolicyName="s3", PolicyDocument=document)
+        finally:
+            iam.close()
+
+    @property
+    def role_arn(self) -> str:
+        """A role that the user, and whoever has a token of `ISSUER`, may assume."""
+        return f"arn:aws:iam::000000000000:role/{ROLE}"
+
+    def assume(self, seconds: int) -> Any:
+        """Return STS's keys of the role, good for so many seconds: also fewer than AWS's 900."""
+        sts = self.client("sts")
+        try:
+            return sts.assume_role(
+                RoleArn=self.role_arn, RoleSessionName="tests", DurationSeconds=seconds
+            )["Credentials"]
+        finally:
+            sts.close()
 
 
 class Moto(Server):
@@ -257,7 +296,7 @@ def _use_a_user(server: Server, iam: Any) -> None:
         key = iam.create_access_key(UserName="tester")["AccessKey"]
     finally:
         iam.close()
-    server.access_key, server.secret_key = key["AccessKeyId"], key["SecretAccessKey"]
+    server.access_key, server.secret_key = key["AccessKeyId"], guard(key["SecretAccessKey"])
 
 
 SERVERS: dict[str, Callable[[], Server]] = {

@@ -13,7 +13,9 @@ from __future__ import annotations
 
 import asyncio
 import difflib
+import logging
 import os
+from contextvars import ContextVar
 from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -22,7 +24,6 @@ from aiobotocore.credentials import (
     AioAssumeRoleProvider,
     AioCanonicalNameCredentialSourcer,
     AioContainerProvider,
-    AioDeferredRefreshableCredentials,
     AioEnvProvider,
     AioInstanceMetadataProvider,
     AioProcessProvider,
@@ -72,6 +73,28 @@ _STYLES = ("auto", "path", "virtual")
 _DEFAULT_REGION = "us-east-1"
 
 
+_resolving: ContextVar[bool] = ContextVar("asyncstore_resolving", default=False)
+
+
+class _NoSecrets(logging.Filter):
+    """Drops what botocore tells at level DEBUG, where bodies and headers with keys are, while
+    keys are resolved for us; what it tells its other users at that level stays as it was.
+    """
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return record.levelno > logging.DEBUG or not _resolving.get()
+
+
+_no_secrets = _NoSecrets()
+
+
+def _keep_quiet() -> None:
+    # A filter holds for its own logger and not for those below it.
+    for name, logger in tuple(logging.root.manager.loggerDict.items()):
+        if name.startswith(("botocore.", "aiobotocore.")) and isinstance(logger, logging.Logger):
+            logger.addFilter(_no_secrets)
+
+
 class Chain:
     """Resolves the machine's identity; one object for the life of a provider.
 
@@ -96,6 +119,8 @@ class Chain:
             UnavailableError: the source could not be reached.
         """
         failure: StoreError
+        _keep_quiet()
+        resolving = _resolving.set(True)
         try:
             async with asyncio.timeout(PATIENCE):
                 return await self._resolve()
@@ -103,6 +128,8 @@ class Chain:
             failure = error
         except Exception as error:  # noqa: BLE001 - the SDK raises many kinds
             failure = _translated(error, self._name)
+        finally:
+            _resolving.reset(resolving)
         # Outside of the handlers: the SDK's errors may hold secrets, also as a context.
         failure.__context__ = failure.__cause__ = None
         raise failure
@@ -120,15 +147,14 @@ class Chain:
                 break
         else:
             self._refuse_none()
-        if isinstance(found, AioDeferredRefreshableCredentials):
-            await found.get_frozen_credentials()
+        # What was just fetched; asked in public, it would fetch keys of a short life once more.
+        keys = getattr(found, "_frozen_credentials", None) or await found.get_frozen_credentials()
         self._pin(found.method)
         end = getattr(found, "_expiry_time", None)
-        token = found.token
         return S3Credentials(
-            found.access_key,
-            Secret(found.secret_key),
-            Secret(token) if token else None,
+            keys.access_key,
+            Secret(keys.secret_key),
+            Secret(keys.token) if keys.token else None,
             expires_at=end.timestamp() if end else None,
             source=self._source(found.method),
             **place,

@@ -15,7 +15,7 @@ from asyncstore.credentials import Refreshing
 from asyncstore.errors import StoreError
 from asyncstore.http import Engine
 from asyncstore.providers.s3 import faults
-from asyncstore.providers.s3.credentials import check_region, source_of
+from asyncstore.providers.s3.credentials import check_region, is_region, source_of
 from asyncstore.providers.s3.endpoint import Endpoint, is_aws_region, partition
 from asyncstore.wire import s3 as wire
 
@@ -300,7 +300,7 @@ class Client:
         moved = code in faults.REGION_WRONG or status in (301, 302, 307, 308) or status == 400  # noqa: PLR2004
         if moved and "region" not in tried:
             tried.add("region")
-            return self._move(endpoint, headers.get("x-amz-bucket-region") or fault.region, code)
+            return self._move(endpoint, headers.get("x-amz-bucket-region") or fault.region)
         return False
 
     async def _renew(self, used: S3Credentials) -> bool:
@@ -311,7 +311,7 @@ class Client:
             return False  # the refusal says more
         return not fresh.is_same_key(used)
 
-    def _move(self, endpoint: Endpoint, region: str, code: str) -> bool:
+    def _move(self, endpoint: Endpoint, region: str) -> bool:
         """Take another region, if the service may say so; the host stays AWS's or the given one."""
         if not region or region == endpoint.region:
             return False
@@ -319,8 +319,8 @@ class Client:
             if not is_aws_region(region) or partition(region) != partition(endpoint.region):
                 return False
             _regions[self._cache_key(endpoint.creds)] = region
-        elif code != "AuthorizationHeaderMalformed" or not region.replace("-", "").isalnum():
-            return False
+        elif not is_region(region):
+            return False  # another name to sign for, at the same place
         self._region = region
         self._endpoint = None
         return True

@@ -241,13 +241,18 @@ def _place(texts: Mapping[str, Any]) -> tuple[str | None, str | None]:
     return texts.get("endpoint_url"), region
 
 
+def is_region(name: str, /) -> bool:
+    """Whether a name has the form of a region's, of AWS or of anybody."""
+    return _REGION.fullmatch(name) is not None
+
+
 def check_region(region: str, /) -> str:
     """Return a region's name if it is one by its form.
 
     Raises:
         ConfigurationError: it would make another host name.
     """
-    if not _REGION.fullmatch(region):
+    if not is_region(region):
         raise ConfigurationError(f"{region!r} is not a region; write one like 'eu-central-1'")
     return region
 
