@@ -114,9 +114,11 @@ class Refreshing(Generic[T]):
             return await asyncio.shield(flight)
         except StoreError:
             value = self._value
-            if value is None or not _holds(value, self._clock()):
+            now = self._clock()
+            if value is None or not _holds(value, now):
                 raise
-            self._renew_at = self._clock() + _RETRY_AFTER
+            again = now + _RETRY_AFTER
+            self._renew_at = again if value.expires_at is None else min(again, value.expires_at)
             return value
 
     def invalidate(self, used: T, /) -> None:

@@ -109,6 +109,12 @@ def static_profile(server, name="default"):
     )
 
 
+def ending(keys):
+    """Return the seconds until STS surely refuses keys; it tells their end in whole seconds."""
+    assert keys.expires is not None
+    return max(0.0, keys.expires.timestamp() - time.time()) + 1.1
+
+
 async def works(provider):
     """Write and read; return whose requests these were."""
     key = f"k-{secrets.token_hex(4)}"
@@ -389,6 +395,7 @@ async def test_a_callable_is_asked(connect, ministack, kind):
 @pytest.mark.parametrize("form", ["datetime", "text", "zulu", "number"])
 async def test_an_end_is_told_in_any_of_its_forms(connect, ministack, form):
     keys = minted(ministack, seconds=900)
+    assert keys.expires is not None
     end = {
         "datetime": keys.expires,
         "text": keys.expires.isoformat(),
@@ -640,14 +647,14 @@ async def test_keys_that_end_sooner_than_said_are_renewed_and_the_request_redone
 
     provider = connect(source)
     await works(provider)
-    await asyncio.sleep(max(0.0, handed[0].expires.timestamp() - time.time()) + 1.1)
+    await asyncio.sleep(ending(handed[0]))
     await works(provider)
     assert len(handed) == 2
 
 
 async def test_keys_that_have_ended_for_good_are_one_refusal(connect, ministack):
     keys = minted(ministack, seconds=1)
-    await asyncio.sleep(max(0.0, keys.expires.timestamp() - time.time()) + 1.1)
+    await asyncio.sleep(ending(keys))
     calls = []
 
     def source():
@@ -717,7 +724,7 @@ async def test_a_half_written_file_keeps_the_last_good_identity(connect, minista
         await works(provider)
         write("credentials", "")
         await works(provider)
-        await asyncio.sleep(max(0.0, first.expires.timestamp() - time.time()) + 1.1)
+        await asyncio.sleep(ending(first))
         with pytest.raises(UnauthenticatedError) as caught:
             await provider.put("k", b"x")
         assert "instance role" not in str(caught.value) or "another identity" in str(caught.value)
