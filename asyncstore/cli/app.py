@@ -112,7 +112,7 @@ def _failed(error: Exception, output: Output) -> int:
         and not output.debug
         and not output.as_json
     ):
-        print("asyncstore: this is a bug; --debug shows where", file=sys.stderr)
+        print("asyncstore: this is a bug; --debug shows where", file=sys.stderr, flush=True)
     return exits.code_of(error)
 
 

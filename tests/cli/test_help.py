@@ -99,3 +99,24 @@ def test_an_example_works_as_it_stands(place, line):
     assert ended.returncode == 0, ended.stderr
     assert ended.stderr == ""
     assert ended.stdout or ">" in line
+
+
+def test_the_tutorials_lines_work_as_they_stand(tmp_path):
+    page = (ROOT / "docs" / "tutorial" / "command-line.md").read_text(encoding="utf-8")
+    blocks = [block.partition("```")[0] for block in page.split("```sh\n")[1:]]
+    assert len(blocks) == 4
+    ended = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", "\n".join(blocks)],
+        cwd=tmp_path,
+        env={"PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin", "HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=100,
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert "verified  3,000 of 3,000 chunks" in ended.stdout
+    assert "verified  2 of 2 files" in ended.stdout
+    assert ended.stderr.splitlines() == [
+        f"asyncstore: head {tmp_path}/store/absent.txt: no such object (ENOENT)"
+    ]
