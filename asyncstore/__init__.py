@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     # For type checkers, the same names as below; a test compares them.
+    from asyncstore.batch import Batch as Batch
+    from asyncstore.batch import Outcome as Outcome
     from asyncstore.datasets import Dataset as Dataset
     from asyncstore.datasets import copy as copy
     from asyncstore.datasets import dataset as dataset
@@ -56,6 +58,7 @@ if TYPE_CHECKING:
     from asyncstore.url import StoreURL as StoreURL
 
 _HOMES = {
+    "batch": ("Batch", "Outcome"),
     "datasets": (
         "Dataset",
         "copy",

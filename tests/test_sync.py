@@ -18,6 +18,7 @@ ASYNC_ONLY = {
     # The layered provider and a guard are async objects.
     "Store": {"provider", "guarded"},
     "Dataset": set(),
+    "Batch": {"some"},
 }
 
 
@@ -175,3 +176,24 @@ def test_a_store_pickles(store):
     with pickle.loads(pickle.dumps(store)) as copy:
         assert bytes(copy.get("k")) == b"1"
         assert copy.url == store.url
+
+
+def test_many_objects_cross_from_the_loop_with_their_outcomes(store):
+    with store.put_many((f"k{n}", b"%d" % n) for n in range(600)) as puts:
+        assert puts.finish() == 600
+    with store.get_many((f"k{n}" for n in range(601)), ordered=True) as got:
+        data = [bytes(outcome.result()) if outcome.ok else None for outcome in got]
+    assert data == [b"%d" % n for n in range(600)] + [None]
+    with store.head_many(store.list("k1"), width=3) as heads, pytest.raises(BatchError):
+        heads.finish()  # a listing's objects are no keys
+    with store.copy_many([("k1", "copied")]) as copies:
+        assert copies.finish() == 1
+    with store.delete_many(meta.key for meta in store.list("k")) as gone:
+        assert gone.finish() == 600
+    assert [meta.key for meta in store.list()] == ["copied"]
+
+
+def test_a_batch_left_early_ends_what_was_under_way(store):
+    store.put("k", b"")
+    with store.get_many("k" for _ in range(100_000)) as got:
+        assert next(got).ok

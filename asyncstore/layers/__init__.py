@@ -27,14 +27,14 @@ class Options:
     Attributes:
         read_only: refuse every write before anything is sent.
         retry: how failed requests are tried again.
-        concurrency: most requests under way at once.
+        concurrency: most reads, and most writes, under way at once.
         deadline: seconds for one request with all its tries and waits, or `None`.
         trace: called after every request.
     """
 
     read_only: bool = False
     retry: RetryPolicy = field(default_factory=RetryPolicy)
-    concurrency: int = 64
+    concurrency: int = 512
     deadline: float | None = 300.0
     trace: Callable[[Event], None] | None = None
 

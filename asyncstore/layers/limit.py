@@ -1,8 +1,7 @@
-"""A limit on the requests under way, first come first served, that shrinks when throttled.
+"""A limit on the requests under way, first come first served, that finds its own width.
 
-The limit halves when the service says "too many requests" and grows by one again with each
-limit's worth of successes: what TCP does, and for the same reason. Only a request that began
-after the last halving may halve it again, so that one burst of refusals counts once.
+Reads and writes have a gate each: services throttle them apart. See `width` for how wide a gate
+stands; here is the queue before it.
 """
 
 from __future__ import annotations
@@ -15,7 +14,8 @@ import anyio
 
 from asyncstore.errors import ConfigurationError, DeadlineError, ThrottledError
 from asyncstore.layers.base import Layer
-from asyncstore.types import WHOLE, Op
+from asyncstore.layers.width import Width
+from asyncstore.types import WHOLE, Blob, Op
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -30,50 +30,46 @@ T = TypeVar("T")
 
 
 class Limited(Layer):
-    """Let at most `most` calls be under way at once; an open stream counts until it is closed."""
+    """Let so many reads and so many writes be under way; an open stream counts until closed.
+
+    Args:
+        inner: what to make the calls on.
+        most: never more reads, and never more writes, than this.
+    """
 
     def __init__(self, inner: Provider, most: int, /) -> None:
         if most < 1:
             raise ConfigurationError(f"concurrency={most}: at least 1")
         super().__init__(inner)
-        self._most = most
-        self._allowed = float(most)
-        self._places = most  # `_allowed`, rounded down
-        self._used = 0
-        self._began = 0  # calls begun so far, which is a clock
-        self._halved = 0  # when the limit was last halved, by that clock
-        self._waiting: deque[anyio.Event] = deque()
-        self._var: ContextVar[float | None] | None = None
+        var: ContextVar[float | None] | None = None
         if self.limits.engine:
             from asyncstore.http import DEADLINE  # noqa: PLC0415 - others need no HTTP
 
-            self._var = DEADLINE
-
-    @property
-    def allowed(self) -> int:
-        """How many calls may be under way now."""
-        return self._places
-
-    @property
-    def used(self) -> int:
-        """How many are."""
-        return self._used
+            var = DEADLINE
+        self.reads = Gate(most, var)
+        self.writes = Gate(most, var)
 
     async def around(self, op: Op, call: Callable[[], Awaitable[T]], /) -> T:
         """Make the call when it is its turn. Giving an upload up needs no turn."""
         if op.name == "abort":
             return await call()
-        if self._used < self._places and not self._waiting:
-            self._used += 1
+        gate = self.writes if op.write else self.reads
+        if gate.used < gate.width.allowed and not gate.waiting:
+            gate.used += 1
         else:
-            await self._turn(op)
-        self._began = began = self._began + 1
+            await self._turn(gate, op)
+        used = gate.used
+        began = gate.width.begin(used)
         try:
             result = await call()
         except BaseException as error:
-            self.leave(began, error)
+            gate.leave(began, used, error)
             raise
-        self.leave(began, None)
+        gate.used -= 1
+        size = len(result) if isinstance(result, Blob) else op.size or 0
+        gate.width.done(size, time.monotonic())
+        if gate.waiting:
+            gate.wake()
         return result
 
     def open(
@@ -82,40 +78,57 @@ class Limited(Layer):
         """See `Provider.open`."""
         return _Open(self, Op("open", key), self.inner.open(key, span=span, if_match=if_match))
 
-    async def enter(self, op: Op, /) -> int:
-        """Wait for a place and take it; the result is for `leave`."""
-        if self._used < self._places and not self._waiting:
-            self._used += 1
+    async def enter(self, op: Op, /) -> tuple[int, int]:
+        """Wait for a reader's place and take it; the result is for `Gate.leave`."""
+        gate = self.reads
+        if gate.used < gate.width.allowed and not gate.waiting:
+            gate.used += 1
         else:
-            await self._turn(op)
-        self._began += 1
-        return self._began
+            await self._turn(gate, op)
+        return gate.width.begin(gate.used), gate.used
 
-    def leave(self, began: int, error: BaseException | None, /) -> None:
+    async def _turn(self, gate: Gate, op: Op) -> None:
+        if not await gate.turn():
+            raise DeadlineError("the deadline passed in the queue for a turn").at(
+                op.name, self.locate(op.key)
+            )
+
+
+class Gate:
+    """Places for one kind of call, and the queue for them.
+
+    Attributes:
+        width: how many places there are.
+        used: how many are taken.
+        waiting: those that wait for one.
+    """
+
+    __slots__ = ("_var", "used", "waiting", "width")
+
+    def __init__(self, most: int, var: ContextVar[float | None] | None) -> None:
+        self.width = Width(most)
+        self.used = 0
+        self.waiting: deque[anyio.Event] = deque()
+        self._var = var
+
+    def leave(self, began: int, used: int, error: BaseException | None, /) -> None:
         """Give a place back, and learn from how the call ended."""
-        self._used -= 1
-        if error is None:
-            if self._places < self._most:
-                self._allow(min(self._most, self._allowed + 1 / self._allowed))
-        elif isinstance(error, ThrottledError) and began > self._halved:
-            self._halved = self._began
-            self._allow(max(1.0, self._allowed / 2))
-        if self._waiting:
-            self._wake()
+        self.used -= 1
+        if isinstance(error, ThrottledError):
+            self.width.refused(began, used)
+        if self.waiting:
+            self.wake()
 
-    def _allow(self, allowed: float) -> None:
-        self._allowed = allowed
-        self._places = int(allowed)
-
-    def _wake(self) -> None:
+    def wake(self) -> None:
         """Hand free places to those that wait, in order; a place is theirs from here on."""
-        while self._waiting and self._used < self._places:
-            self._used += 1
-            self._waiting.popleft().set()
+        while self.waiting and self.used < self.width.allowed:
+            self.used += 1
+            self.waiting.popleft().set()
 
-    async def _turn(self, op: Op) -> None:
+    async def turn(self) -> bool:
+        """Wait for a place and take it; `False` when the deadline came first."""
         event = anyio.Event()
-        self._waiting.append(event)
+        self.waiting.append(event)
         end = self._var.get() if self._var is not None else None
         if end is not None:
             end -= time.monotonic()
@@ -127,36 +140,35 @@ class Limited(Layer):
             raise
         if not event.is_set():
             self._give_up(event)
-            raise DeadlineError("the deadline passed in the queue for a turn").at(
-                op.name, self.locate(op.key)
-            )
+            return False
+        return True
 
     def _give_up(self, event: anyio.Event) -> None:
         """Give up waiting; a place that was handed over at the same moment goes on."""
         if event.is_set():
-            self._used -= 1
+            self.used -= 1
         else:
-            self._waiting.remove(event)
-        self._wake()
+            self.waiting.remove(event)
+        self.wake()
 
 
 class _Open:
     """A stream that holds a place while it is open."""
 
-    __slots__ = ("_began", "_cm", "_layer", "_op")
+    __slots__ = ("_began", "_cm", "_layer", "_op", "_used")
 
     def __init__(self, layer: Limited, op: Op, cm: AbstractAsyncContextManager[Stream]) -> None:
         self._layer = layer
         self._op = op
         self._cm = cm
-        self._began = 0
+        self._began = self._used = 0
 
     async def __aenter__(self) -> Stream:
-        self._began = await self._layer.enter(self._op)
+        self._began, self._used = await self._layer.enter(self._op)
         try:
             return await self._cm.__aenter__()
         except BaseException as error:
-            self._layer.leave(self._began, error)
+            self._layer.reads.leave(self._began, self._used, error)
             raise
 
     async def __aexit__(
@@ -168,4 +180,4 @@ class _Open:
         try:
             return await self._cm.__aexit__(kind, error, trace)
         finally:
-            self._layer.leave(self._began, None)
+            self._layer.reads.leave(self._began, self._used, None)

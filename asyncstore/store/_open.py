@@ -31,7 +31,7 @@ def open_store(
     endpoint_url: str | None = None,
     region: str | None = None,
     retry: RetryPolicy | None = None,
-    concurrency: int = 64,
+    concurrency: int = 512,
     deadline: float | None = 300.0,
     durability: Durability = "full",
     checksums: bool = True,
@@ -51,7 +51,8 @@ def open_store(
         endpoint_url: a service's address, in place of its usual one.
         region: the service's region.
         retry: how failed requests are tried again; `RetryPolicy(attempts=1)` is never.
-        concurrency: most requests under way at once.
+        concurrency: never more reads, and never more writes, than this under way at once; how
+            many really are is found by itself.
         deadline: seconds for one request with all its tries and waits; a large transfer is many
             requests. `None` is no limit.
         durability: for local writes: `"full"` flushes each to disk before it is acknowledged,
@@ -78,6 +79,7 @@ def open_store(
         ca_bundle=None if ca_bundle is None else str(ca_bundle),
         checksums=checksums,
         durability=durability,
+        connections=concurrency,
     )
     options = Options(
         read_only=read_only,

@@ -120,7 +120,7 @@ async def read_ranges(
     most: int | None = None,
 ) -> list[Blob]:
     """Read several spans of one version of an object, neighbours merged; in the spans' order."""
-    wanted = [pair for pair in map(_closed, spans) if pair is not None]
+    wanted = [pair for pair in map(closed, spans) if pair is not None]
     if len(wanted) < len(spans) or all(start == stop for start, stop in wanted):
         meta = await provider.head(key)
         if if_match is None:
@@ -183,7 +183,7 @@ def _age(meta: ObjectMeta) -> float:
     return meta.modified.timestamp() if meta.modified else 0.0
 
 
-def _closed(span: Span) -> tuple[int, int] | None:
+def closed(span: Span, /) -> tuple[int, int] | None:
     """Return both ends where they do not depend on the object's size."""
     start, stop = span.start or 0, span.stop
     if start < 0 or stop is None or stop < 0:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from contextlib import aclosing
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias
 
 from asyncstore.errors import (
     BatchError,
@@ -16,7 +16,7 @@ from asyncstore.errors import (
     StoreError,
 )
 from asyncstore.provider import Diagnoses, Presigns, ability
-from asyncstore.store import _reading, _writing
+from asyncstore.store import _many, _reading, _writing
 from asyncstore.store._listing import Keys, Listing, Walk
 from asyncstore.store._live import Watched
 from asyncstore.store._together import closed, each
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
     from types import TracebackType
 
+    from asyncstore.batch import Batch
     from asyncstore.layers import Guard
     from asyncstore.provider import Provider
     from asyncstore.store._live import Live, Recipe
@@ -43,6 +44,9 @@ if TYPE_CHECKING:
     from asyncstore.url import StoreURL
 
 GAP = 64 * 1024
+
+Item: TypeAlias = "str | ObjectMeta | tuple[str, SpanLike]"
+"""What `Store.get_many` reads: a key, an object of a listing, or a span of an object."""
 
 
 class Store:
@@ -463,6 +467,165 @@ class Store:
         keys = Keys(self.list(prefix))
         await self.delete(keys)
         return keys.count
+
+    # ---- many objects at once
+
+    def get_many(
+        self,
+        items: Iterable[Item] | AsyncIterable[Item],
+        /,
+        *,
+        ordered: bool = False,
+        width: int | None = None,
+        budget: int = _many.BUDGET,
+        gap: int = GAP,
+    ) -> Batch[Item, Blob]:
+        """Read many objects or spans: `async with store.get_many(keys) as got: async for o in got`.
+
+        How many are read at once is found by itself: more while that is faster, half as many
+        when the service says it is too many. Leaving the context cancels the rest.
+
+        Args:
+            items: keys; or `ObjectMeta`s, as a listing gives them, of which that version is
+                read; or `(key, span)` pairs. Any iterable or async iterable, drawn as needed.
+            ordered: hand out outcomes in the items' order, instead of as they end.
+            width: most items under way at once; by default what the store's `concurrency` says.
+            budget: bytes that are held at once, read and not yet consumed ones together. An
+                object larger than all of it is read alone.
+            gap: spans of one object that follow one another in `items` are read in one request
+                where at most so many unwanted bytes lie between them.
+
+        Returns:
+            Outcomes: `outcome.item`, and `outcome.result()`, which is a `Blob` or raises. A
+            blob's bytes count against the budget until the next outcome is asked for.
+        """
+        return _many.get_many(
+            self._live.provider(),
+            items,
+            self._wanted,
+            self._mine,
+            ordered=ordered,
+            width=width,
+            budget=budget,
+            gap=gap,
+            most=self._live.most,
+        )
+
+    def put_many(
+        self,
+        items: Iterable[tuple[str, Any]] | AsyncIterable[tuple[str, Any]],
+        /,
+        *,
+        if_absent: bool = False,
+        ordered: bool = False,
+        width: int | None = None,
+        budget: int = _many.BUDGET,
+    ) -> Batch[tuple[str, Any], ObjectMeta]:
+        """Write many objects from `(key, data)` pairs; see `get_many`, and `put` for the data.
+
+        `await puts.finish()` runs to the end, where only the errors matter.
+
+        Args:
+            items: pairs, drawn as they can be sent.
+            if_absent: create only.
+            ordered: as in `get_many`.
+            width: as in `get_many`.
+            budget: bytes of data that are drawn and not yet written.
+        """
+
+        async def put(item: tuple[str, Any]) -> ObjectMeta:
+            return await self.put(item[0], item[1], if_absent=if_absent)
+
+        return _many.each_of(
+            self._live.provider(),
+            items,
+            put,
+            writes=True,
+            cost=lambda item: _many.weight(item[1]),
+            ordered=ordered,
+            width=width,
+            budget=budget,
+        )
+
+    def head_many(
+        self,
+        keys: Iterable[str] | AsyncIterable[str],
+        /,
+        *,
+        ordered: bool = False,
+        width: int | None = None,
+    ) -> Batch[str, ObjectMeta]:
+        """Return the metadata of many objects; see `get_many`."""
+        return self._each(keys, self.head, writes=False, ordered=ordered, width=width)
+
+    def copy_many(
+        self,
+        items: Iterable[tuple[str, str]] | AsyncIterable[tuple[str, str]],
+        /,
+        *,
+        to: Store | None = None,
+        if_absent: bool = False,
+        ordered: bool = False,
+        width: int | None = None,
+    ) -> Batch[tuple[str, str], ObjectMeta]:
+        """Copy many objects, from `(source, target)` pairs; see `copy` and `get_many`."""
+
+        async def copy(item: tuple[str, str]) -> ObjectMeta:
+            return await self.copy(item[0], item[1], to=to, if_absent=if_absent)
+
+        return self._each(items, copy, writes=True, ordered=ordered, width=width)
+
+    def delete_many(
+        self,
+        keys: Iterable[str] | AsyncIterable[str],
+        /,
+        *,
+        ordered: bool = False,
+        width: int | None = None,
+    ) -> Batch[str, None]:
+        """Delete many objects, in as few requests as the service allows, with an outcome for each.
+
+        A missing object counts as deleted. See `get_many`.
+        """
+        return _many.delete_many(
+            self._live.provider(), keys, self._whole, ordered=ordered, width=width
+        )
+
+    def _each(
+        self,
+        items: Any,
+        call: Callable[[Any], Any],
+        *,
+        writes: bool,
+        ordered: bool,
+        width: int | None,
+    ) -> Batch[Any, Any]:
+        return _many.each_of(
+            self._live.provider(),
+            items,
+            call,
+            writes=writes,
+            cost=lambda _: 0,
+            ordered=ordered,
+            width=width,
+            budget=_many.BUDGET,
+        )
+
+    def _wanted(self, item: Any, index: int) -> _many.Wanted:
+        """Make sense of an item of `get_many`; what is wrong with it is its own outcome."""
+        try:
+            if type(item) is str:
+                return _many.Wanted(item, index, self._whole(item))
+            if isinstance(item, ObjectMeta):
+                key = self._whole(item.key)
+                return _many.Wanted(item, index, key, etag=item.etag, size=item.size)
+            key, spanlike = item
+            span = Span.of(spanlike)
+            ends = _reading.closed(span)
+            size = None if ends is None else ends[1] - ends[0]
+            return _many.Wanted(item, index, self._whole(key), span, size=size)
+        except StoreError as error:
+            return _many.Wanted(item, index, "", error=error)
 
     # ---- the rest
 

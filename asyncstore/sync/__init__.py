@@ -8,8 +8,10 @@ cancels the call. Signatures, results and errors are those of the async names; `
 
 from __future__ import annotations
 
+from asyncstore.batch import Outcome as Outcome
 from asyncstore.errors import *  # noqa: F403 - the same errors
 from asyncstore.layers import RetryPolicy as RetryPolicy
+from asyncstore.sync._batch import Batch as Batch
 from asyncstore.sync._datasets import Dataset as Dataset
 from asyncstore.sync._datasets import copy as copy
 from asyncstore.sync._datasets import dataset as dataset

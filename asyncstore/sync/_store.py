@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 from asyncstore import store as _async
 from asyncstore.background import Held, Iterating, run
 from asyncstore.errors import BatchError, StoreError
+from asyncstore.sync._batch import Batch, drawn
 from asyncstore.types import WHOLE, Blob, Durability, ObjectMeta
 
 if TYPE_CHECKING:
@@ -17,9 +18,11 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from asyncstore.layers import Event, RetryPolicy
+    from asyncstore.store import Item
     from asyncstore.types import SpanLike, Stream
     from asyncstore.url import PathLike, StoreURL
 
+_AHEAD = 64  # items that are drawn from an iterator at once
 _KEYS = 10_000  # how many keys of an iterable cross at once
 
 
@@ -220,6 +223,97 @@ class Store:
         """Delete every object whose key begins so. See `asyncstore.Store.delete_prefix`."""
         return run(partial(self._store.delete_prefix, prefix))
 
+    # ---- many objects at once
+
+    def get_many(
+        self,
+        items: Iterable[Item],
+        /,
+        *,
+        ordered: bool = False,
+        width: int | None = None,
+        budget: int = _async.BUDGET,
+        gap: int = _async.GAP,
+    ) -> Batch[Item, Blob]:
+        """Read many objects or spans: `with store.get_many(keys) as got: for outcome in got`.
+
+        See `asyncstore.Store.get_many`. An iterator is drawn in another thread.
+        """
+        return Batch(
+            partial(
+                self._store.get_many,
+                drawn(items, _AHEAD),
+                ordered=ordered,
+                width=width,
+                budget=budget,
+                gap=gap,
+            )
+        )
+
+    def put_many(
+        self,
+        items: Iterable[tuple[str, Any]],
+        /,
+        *,
+        if_absent: bool = False,
+        ordered: bool = False,
+        width: int | None = None,
+        budget: int = _async.BUDGET,
+    ) -> Batch[tuple[str, Any], ObjectMeta]:
+        """Write many objects from `(key, data)` pairs. See `asyncstore.Store.put_many`.
+
+        An iterator is drawn in another thread, a pair at a time.
+        """
+        return Batch(
+            partial(
+                self._store.put_many,
+                drawn(items, 1),
+                if_absent=if_absent,
+                ordered=ordered,
+                width=width,
+                budget=budget,
+            )
+        )
+
+    def head_many(
+        self, keys: Iterable[str], /, *, ordered: bool = False, width: int | None = None
+    ) -> Batch[str, ObjectMeta]:
+        """Return the metadata of many objects. See `asyncstore.Store.head_many`."""
+        return Batch(
+            partial(self._store.head_many, drawn(keys, _AHEAD), ordered=ordered, width=width)
+        )
+
+    def copy_many(
+        self,
+        items: Iterable[tuple[str, str]],
+        /,
+        *,
+        to: Store | None = None,
+        if_absent: bool = False,
+        ordered: bool = False,
+        width: int | None = None,
+    ) -> Batch[tuple[str, str], ObjectMeta]:
+        """Copy many objects. See `asyncstore.Store.copy_many`."""
+        there = None if to is None else to._store  # noqa: SLF001 - a Store
+        return Batch(
+            partial(
+                self._store.copy_many,
+                drawn(items, _AHEAD),
+                to=there,
+                if_absent=if_absent,
+                ordered=ordered,
+                width=width,
+            )
+        )
+
+    def delete_many(
+        self, keys: Iterable[str], /, *, ordered: bool = False, width: int | None = None
+    ) -> Batch[str, None]:
+        """Delete many objects. See `asyncstore.Store.delete_many`."""
+        return Batch(
+            partial(self._store.delete_many, drawn(keys, _AHEAD), ordered=ordered, width=width)
+        )
+
     # ---- the rest
 
     def presign(
@@ -331,7 +425,7 @@ def open_store(
     endpoint_url: str | None = None,
     region: str | None = None,
     retry: RetryPolicy | None = None,
-    concurrency: int = 64,
+    concurrency: int = 512,
     deadline: float | None = 300.0,
     durability: Durability = "full",
     checksums: bool = True,

@@ -51,7 +51,7 @@ async def test_no_more_than_allowed_are_under_way_and_turns_are_in_order(most):
     assert busy.most == most
     if most == 1:  # trio runs those that are woken together in any order
         assert busy.order == keys
-    assert layer.used == 0
+    assert layer.reads.used == 0
 
 
 async def test_a_cancelled_waiter_leaves_the_queue_and_a_cancelled_call_its_place():
@@ -66,11 +66,11 @@ async def test_a_cancelled_waiter_leaves_the_queue_and_a_cancelled_call_its_plac
             scope.cancel()
             await layer.get("c")
         group.cancel_scope.cancel()
-    assert layer.used == 0
+    assert layer.reads.used == 0
     assert busy.order == ["a"]
     busy.gate.set()
     await layer.get("d")
-    assert layer.used == 0
+    assert layer.reads.used == 0
 
 
 async def test_a_place_handed_to_somebody_cancelled_at_that_moment_goes_on():
@@ -93,7 +93,7 @@ async def test_a_place_handed_to_somebody_cancelled_at_that_moment_goes_on():
         while busy.now:
             await checkpoint()
         scope.cancel()
-    assert layer.used == 0
+    assert layer.reads.used == 0
     assert busy.order[-1] == "last"
 
 
@@ -108,13 +108,13 @@ async def test_cancelled_anywhere_no_place_is_lost():
                 group.start_soon(layer.get, key)
 
     async def check(_ended):
-        assert layer.used == 0
+        assert layer.reads.used == 0
         await layer.get("still")
 
     assert await cancelled_everywhere(both, check) > 0
 
 
-async def test_throttling_halves_the_limit_once_per_burst_and_successes_restore_it():
+async def test_throttling_halves_the_limit_once_per_burst():
     busy = Busy()
     layer = Limited(busy, 16)
     busy.error = ThrottledError("slow down")
@@ -128,14 +128,18 @@ async def test_throttling_halves_the_limit_once_per_burst_and_successes_restore_
             group.start_soon(refused)
         await wait_all_tasks_blocked()
         busy.gate.set()
-    assert layer.allowed == 8
+    assert layer.reads.width.allowed == 8
     for _ in range(10):
         await refused()
-    assert layer.allowed == 1
-    busy.error = None
-    for _ in range(200):
-        await layer.get("k")
-    assert layer.allowed == 16
+    assert layer.reads.width.allowed == 1
+
+
+async def test_reads_that_are_throttled_do_not_hold_writes_back(scripted):
+    layer = Limited(scripted, 1)
+    await layer.put("k", b"1")
+    async with layer.open("k"):
+        with anyio.fail_after(1):
+            await layer.put("k", b"2")
 
 
 async def test_a_burst_that_waited_is_let_in_only_as_far_as_the_limit_has_shrunk():
@@ -178,21 +182,21 @@ async def test_the_wait_for_a_turn_ends_at_the_deadline(monkeypatch):
         DEADLINE.reset(token)
         assert caught.value.outcome == "not_applied"
         group.cancel_scope.cancel()
-    assert layer.used == 0
+    assert layer.reads.used == 0
 
 
 async def test_an_open_stream_counts_until_it_is_closed(scripted):
     await scripted.put("k", b"1")
     layer = Limited(scripted, 2)
     async with layer.open("k") as stream:
-        assert layer.used == 1
+        assert layer.reads.used == 1
         assert [bytes(view) async for view in stream] == [b"1"]
-        assert layer.used == 1
-    assert layer.used == 0
+        assert layer.reads.used == 1
+    assert layer.reads.used == 0
     with pytest.raises(FileNotFoundError):
         async with layer.open("none"):
             pass
-    assert layer.used == 0
+    assert layer.reads.used == 0
 
 
 async def test_giving_an_upload_up_needs_no_turn(scripted):

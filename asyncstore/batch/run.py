@@ -1,0 +1,294 @@
+"""`Batch`: jobs from an iterable, run by a few workers, their outcomes handed out.
+
+Theory of operation. Workers share one source and draw a job only when they can begin it, so that
+nothing grows with the number of items. Before a job begins, its bytes are taken from the budget,
+in the order in which jobs are drawn; they are given back when the consumer has taken the outcome
+and asks for the next. So a slow consumer stops the workers, and the job whose turn it is in an
+ordered batch always has its bytes already: it cannot wait for those that wait for it.
+
+The number of workers follows `width`, which a limit further down moves with what the service
+bears: every worker that finishes a job starts another worker while there are too few, or ends
+while there are too many.
+
+A worker never lets an error out, so that a group of errors is never made: an item's error is in
+its outcome, and a bug, or an error of the source, is raised to the consumer.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
+
+import anyio
+
+from asyncstore.batch.budget import Budget, Slot, Turns
+from asyncstore.errors import BatchError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterator, Sequence
+    from types import TracebackType
+
+    from anyio.abc import TaskGroup
+
+    from asyncstore.batch.outcome import Outcome
+
+J = TypeVar("J")
+T = TypeVar("T")
+V = TypeVar("V")
+
+_BACKLOG = 1024
+"""Outcomes that may wait for the consumer, whatever their bytes."""
+
+
+class Batch(Generic[T, V]):
+    """Outcomes of many calls; an async context manager, and inside it an async iterator.
+
+    Leaving the context cancels what is still under way and waits for its end.
+
+    Args:
+        source: yields jobs.
+        work: does a job; returns an outcome for each of its items.
+        cost: the bytes that a job is expected to hold.
+        width: how many jobs may be under way now; asked again and again.
+        budget: bounds the bytes.
+        ordered: hand outcomes out in the items' order, instead of as they end.
+    """
+
+    def __init__(
+        self,
+        source: Iterator[J] | AsyncIterator[J],
+        work: Callable[[J, Slot], Awaitable[Sequence[Outcome[T, V]]]],
+        *,
+        cost: Callable[[J], int],
+        width: Callable[[], int],
+        budget: Budget,
+        ordered: bool = False,
+    ) -> None:
+        self._source: Any = source
+        self._asynchronous = isinstance(source, AsyncIterator)
+        self._work: Any = work
+        self._cost: Any = cost
+        self._width = width
+        self._budget = budget
+        self._gate = anyio.Lock()
+        self._ready: deque[tuple[Outcome[T, V], Slot | None]] = deque()
+        self._early: dict[int, tuple[Outcome[T, V], Slot | None]] = {}
+        self._turns = Turns() if ordered else None
+        self._taken: list[Slot] = []
+        self._workers = 0
+        self._drawn: Any = None  # a job that waits for its bytes
+        self._exhausted = False
+        self._broken: BaseException | None = None
+        self._consumer: anyio.Event | None = None
+        self._room: anyio.Event | None = None
+        self._group: TaskGroup | None = None
+        self._entered = False
+
+    async def __aenter__(self) -> Self:
+        if self._entered:
+            raise RuntimeError("a batch is used once")
+        self._entered = True
+        group = anyio.create_task_group()
+        await group.__aenter__()
+        self._group = group
+        self._start()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        group, self._group = self._group, None
+        if group is not None:
+            group.cancel_scope.cancel()
+            # The body's own error is raised by the language, bare; the group need not know it.
+            await group.__aexit__(None, None, None)
+        self._release()
+        for _, slot in (*self._ready, *self._early.values()):
+            if slot is not None:
+                slot.free()
+        self._ready.clear()
+        self._early.clear()
+        close = getattr(self._source, "aclose" if self._asynchronous else "close", None)
+        if close is not None:
+            result = close()
+            if self._asynchronous:
+                await result
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Outcome[T, V]:
+        """Return the next outcome.
+
+        Raises:
+            Exception: what the items' iterable raised; an item's own error is in its outcome.
+        """
+        outcomes = await self.some(1)
+        if not outcomes:
+            raise StopAsyncIteration
+        return outcomes[0]
+
+    async def some(self, most: int, /) -> list[Outcome[T, V]]:
+        """Wait for an outcome, and return it with those that are there too; `[]` at the end.
+
+        Their bytes count until the next call.
+
+        Args:
+            most: outcomes to return.
+
+        Raises:
+            Exception: as in `__anext__`.
+        """
+        if self._group is None:
+            raise RuntimeError("write `async with` around a batch, and iterate inside it")
+        self._release()
+        ready = self._ready
+        while not ready:
+            if not self._workers:
+                if self._broken is not None:
+                    raise self._broken
+                return []
+            self._consumer = anyio.Event()
+            await self._consumer.wait()
+        outcomes: list[Outcome[T, V]] = []
+        while ready and len(outcomes) < most:
+            outcome, slot = ready.popleft()
+            outcomes.append(outcome)
+            if slot is not None:
+                self._taken.append(slot)
+        if self._room is not None and self._backlog() < _BACKLOG:
+            self._room.set()
+            self._room = None
+        return outcomes
+
+    async def finish(self) -> int:
+        """Run to the end; return how many items succeeded, for calls whose values matter less.
+
+        Raises:
+            BatchError: some items failed; it holds an error for each.
+        """
+        done = 0
+        errors = []
+        async for outcome in self:
+            if outcome.error is None:
+                done += 1
+            else:
+                errors.append(outcome.error)
+        if errors:
+            raise BatchError(f"{len(errors)} of {done + len(errors)} items failed", errors)
+        return done
+
+    # ---- workers
+
+    def _start(self) -> None:
+        group = self._group
+        if group is not None:
+            self._workers += 1
+            group.start_soon(self._run)
+
+    async def _run(self) -> None:
+        try:
+            while not self._exhausted and self._broken is None:
+                if self._workers > max(1, self._width()):
+                    break
+                drawn = self._draw_now() or await self._draw()
+                if drawn is None:
+                    break
+                if self._workers < self._width():
+                    self._start()
+                await self._do(*drawn)
+        except Exception as error:  # noqa: BLE001 - the consumer raises it
+            self._broken = self._broken or error
+        finally:
+            self._workers -= 1
+            self._tell()
+
+    def _draw_now(self) -> tuple[Any, Slot] | None:
+        """Draw the next job if nothing has to be waited for; the hot path."""
+        if (
+            self._asynchronous
+            or self._drawn is not None
+            or self._gate.locked()
+            or self._backlog() >= _BACKLOG
+        ):
+            return None
+        try:
+            job = next(self._source)
+        except StopIteration:
+            self._exhausted = True
+            return None
+        cost = self._cost(job)
+        if not self._budget.take_now(cost):
+            self._drawn = job
+            return None
+        return job, Slot(self._budget, cost, self._turns)
+
+    async def _draw(self) -> tuple[Any, Slot] | None:
+        """Draw the next job with its bytes, one worker at a time; `None` at the end."""
+        async with self._gate:
+            if self._exhausted:
+                return None
+            while self._backlog() >= _BACKLOG:
+                self._room = anyio.Event()
+                await self._room.wait()
+            try:
+                if self._drawn is not None:
+                    job, self._drawn = self._drawn, None
+                elif self._asynchronous:
+                    job = await anext(self._source)
+                else:
+                    job = next(self._source)
+            except (StopIteration, StopAsyncIteration):
+                self._exhausted = True
+                return None
+            cost = self._cost(job)
+            await self._budget.take(cost)
+            return job, Slot(self._budget, cost, self._turns)
+
+    async def _do(self, job: Any, slot: Slot) -> None:
+        try:
+            outcomes = await self._work(job, slot)
+        except BaseException:
+            slot.free()
+            raise
+        # Bytes go back with the last of a job's outcomes.
+        last = len(outcomes) - 1
+        for place, outcome in enumerate(outcomes):
+            self._deliver(outcome, slot if place == last else None)
+        if last < 0:
+            slot.free()
+
+    def _deliver(self, outcome: Outcome[T, V], slot: Slot | None) -> None:
+        turns = self._turns
+        if turns is None:
+            self._ready.append((outcome, slot))
+        else:
+            self._early[outcome.index] = (outcome, slot)
+            while turns.next in self._early:
+                self._ready.append(self._early.pop(turns.next))
+                turns.next += 1
+            claim = turns.claims.get(turns.next)
+            if claim is not None:
+                # Those that hold the bytes it waits for wait for it to be handed out.
+                self._budget.promote(claim)
+        if self._ready:
+            self._tell()
+
+    def _backlog(self) -> int:
+        return len(self._ready) + len(self._early)
+
+    def _release(self) -> None:
+        taken = self._taken
+        if taken:
+            for slot in taken:
+                slot.free()
+            taken.clear()
+
+    def _tell(self) -> None:
+        consumer, self._consumer = self._consumer, None
+        if consumer is not None:
+            consumer.set()
