@@ -6,6 +6,7 @@ import logging
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from asyncstore.errors import ConfigurationError
 from asyncstore.layers.base import Layer
 from asyncstore.layers.bridged import Bridged
 from asyncstore.layers.guarded import Guard, Guarded
@@ -37,6 +38,14 @@ class Options:
     concurrency: int = 512
     deadline: float | None = 300.0
     trace: Callable[[Event], None] | None = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.retry, RetryPolicy):
+            raise ConfigurationError(f"retry={self.retry!r}: write RetryPolicy(attempts=…)")
+        if self.concurrency < 1:
+            raise ConfigurationError(f"concurrency={self.concurrency}: at least 1")
+        if self.deadline is not None and not self.deadline > 0:
+            raise ConfigurationError(f"deadline={self.deadline}: more than 0 seconds, or None")
 
 
 def layered(provider: Provider, options: Options, /) -> Provider:

@@ -80,7 +80,7 @@ class Listing:
         self._page = iter(page.objects)
         loop = _get_running_loop()
         if page.cursor is not None and loop is not None:
-            self._ahead = loop.create_task(_awaited(self._fetch(page.cursor)))
+            self._ahead = loop.create_task(_fetched(self._fetch, page.cursor))
             self._ahead.add_done_callback(_seen)
 
     def __del__(self) -> None:
@@ -89,8 +89,8 @@ class Listing:
             ahead.get_loop().call_soon_threadsafe(ahead.cancel)
 
 
-async def _awaited(page: Awaitable[Page]) -> Page:
-    return await page
+async def _fetched(fetch: Callable[[str | None], Awaitable[Page]], cursor: str) -> Page:
+    return await fetch(cursor)
 
 
 def _seen(task: asyncio.Task[Any]) -> None:

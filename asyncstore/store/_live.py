@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import os
+import pickle
 import sys
 import warnings
 import weakref
 from asyncio import _get_running_loop
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from types import BuiltinFunctionType, FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any
 
 from asyncstore import background, registry
@@ -84,17 +86,38 @@ class Recipe:
         if settings.token is not None:
             settings = settings.replace(token=None)
             lost["token"] = None
-        return replace(self, settings=settings, lost=tuple(lost))
+        options = self.options
+        if options.trace is not None and not _pickles(options.trace):
+            options = replace(options, trace=None)
+        return replace(self, settings=settings, options=options, lost=tuple(lost))
 
 
 _OPEN_FIELDS = {"profile_name", "endpoint_url", "aws_region", "region", "project_id"}
 
 
 def _is_secret(creds: Any) -> bool:
-    """Whether credentials hold a secret, rather than say where one is to be found."""
-    if creds is None or isinstance(creds, str | os.PathLike) or callable(creds):
+    """Whether credentials hold a secret, rather than say where one is to be found.
+
+    A function is pickled by its name; one without a name that can be imported stays behind.
+    """
+    if creds is None or isinstance(creds, str | os.PathLike):
         return isinstance(creds, str) and creds.lstrip().startswith("{")
+    if callable(creds):
+        return not _pickles(creds)
     return not (isinstance(creds, dict) and creds.keys() <= _OPEN_FIELDS)
+
+
+def _pickles(function: Any) -> bool:
+    bound = getattr(function, "__self__", None)
+    if not isinstance(function, FunctionType | BuiltinFunctionType) or not (
+        bound is None or isinstance(bound, ModuleType)
+    ):
+        return False  # an object with `__call__`, or one that a method is bound to, is state
+    try:
+        pickle.dumps(function)
+    except (pickle.PicklingError, AttributeError, TypeError):
+        return False
+    return True
 
 
 class Live:

@@ -6,6 +6,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from asyncstore import registry
+from asyncstore.errors import ConfigurationError
 from asyncstore.layers import Options, RetryPolicy
 from asyncstore.store._live import Live, Recipe
 from asyncstore.store._store import Store
@@ -67,6 +68,8 @@ def open_store(
         NotSupportedError: the service's extra is not installed; the message says which.
         ConfigurationError: an option is out of range.
     """
+    if durability not in ("full", "deferred"):
+        raise ConfigurationError(f"durability={durability!r}: 'full' or 'deferred'")
     url = StoreURL.parse(path)
     registry.connector(url.scheme)
     settings = Settings(

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection
 from contextlib import aclosing
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias
+
+from anyio.to_thread import run_sync
 
 from asyncstore.errors import (
     BatchError,
@@ -408,9 +411,11 @@ class Store:
         Raises:
             NotFoundError: no source.
             AlreadyExistsError: `if_absent`, and there is a target.
+            NotSupportedError: the URLs are the same, and only the services' addresses differ, so
+                that nobody can tell whether the target is the source: copy, and then delete.
         """
         there = self if to is None else to
-        if there.url == self.url and source == target:
+        if await self._is_itself(source, there, target):
             return await self.head(source)
         moved = await self.copy(source, target, to=to, if_absent=if_absent)
         await self.delete(source)
@@ -464,6 +469,8 @@ class Store:
             BatchError: some objects failed.
             ReadOnlyError: the store was opened read-only.
         """
+        if self.read_only:
+            raise ReadOnlyError("opened read-only").at("delete_prefix", str(self.url))
         keys = Keys(self.list(prefix))
         await self.delete(keys)
         return keys.count
@@ -789,6 +796,21 @@ class Store:
             and not other._live.read_only
         )
 
+    async def _is_itself(self, source: str, there: Store, target: str) -> bool:
+        """Whether a move would delete what it has written."""
+        here_url, there_url = self.url.join(source), there.url.join(target)
+        if self._live is not there._live and here_url.scheme == there_url.scheme == "file":
+            one, other = await run_sync(_real, here_url.path), await run_sync(_real, there_url.path)
+            return one == other
+        if here_url != there_url:
+            return False
+        mine, theirs = self._live.recipe.settings, there._live.recipe.settings
+        if self._live is not there._live and mine.endpoint_url != theirs.endpoint_url:
+            raise NotSupportedError(
+                "the source and the target have the same URL; copy, and then delete"
+            ).at("move", str(here_url))
+        return True
+
     async def _delete_one(self, key: str, *, missing_ok: bool) -> None:
         whole = self._whole(key)
         provider = self._live.provider()
@@ -856,6 +878,12 @@ class _Streaming:
         if self._inner is None:
             return None
         return await self._inner.__aexit__(kind, error, trace)
+
+
+def _real(path: str) -> str:
+    """Follow the links to a file's folder; a file itself is never reached through one."""
+    folder, name = os.path.split(path)
+    return os.path.join(os.path.realpath(folder), name)
 
 
 def _visible(metadata: Mapping[str, str]) -> dict[str, str]:

@@ -69,7 +69,7 @@ async def put(provider: Provider, key: str, data: Buffer, conditions: Conditions
     if size <= LARGE or (size <= limits.put and not (limits.engine and limits.parallel_parts)):
         return await provider.put(key, data, **conditions)
     view = memoryview(data)
-    part = part_size(size, limits)
+    part = part_size(size, limits, preferred=PART)
     spans = ((n + 1, at, min(at + part, size)) for n, at in enumerate(range(0, size, part)))
     upload = await provider.begin_upload(key, size=size, **conditions)
 
