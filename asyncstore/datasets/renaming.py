@@ -105,7 +105,7 @@ async def _move(source: Site, root: Root, target: Site, opener: Opener) -> bool:
             await claim.before_write()
             try:
                 await mover.move_prefix(old, new)
-            except NotFoundError:
+            except (NotFoundError, InvalidPathError):
                 return False  # the folder is reached through a link, which is not moved
             except AlreadyExistsError:
                 raise DatasetExistsError("something is there").at(
