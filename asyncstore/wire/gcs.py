@@ -29,8 +29,8 @@ JSON_CAP = 64 * 1024 * 1024
 FIELDS = "kind,name,size,generation,updated,contentType,metadata,crc32c,md5Hash,contentEncoding"
 
 _DIGITS = 20
-_CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
-_COMMITTED = re.compile(r"bytes=0-(\d+)")
+_CONTENT_RANGE = re.compile(r"bytes ([0-9]+)-([0-9]+)/([0-9]+)")
+_COMMITTED = re.compile(r"bytes=0-([0-9]+)")
 
 
 def encode_name(name: str, /) -> str:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from asyncstore.providers.gcs.exchange import Exchange, GoogleToken
-    from asyncstore.providers.gcs.sources import Source
+    from asyncstore.providers.gcs.sources import Account, Source
 
 FORMS = (
     "creds= for Google is the path of a key file, its JSON as a dict, 'browser', 'cache', "
@@ -119,8 +119,8 @@ class FromFile:
         self._source = await asyncio.to_thread(self._read)
         return await self._source.fetch(scope)
 
-    async def account(self) -> str:
-        """Return the address that the file names."""
+    async def account(self) -> Account:
+        """Return the account that the file names."""
         return await (await self._latest()).account()
 
     async def sign(self, data: bytes, /) -> bytes:
@@ -189,8 +189,8 @@ class Default:
         """Fetch from the first place that holds anything."""
         return await self._choose().fetch(scope)
 
-    async def account(self) -> str:
-        """Return the address that the first place that holds anything names."""
+    async def account(self) -> Account:
+        """Return the account that the first place that holds anything names."""
         return await self._choose().account()
 
     async def sign(self, data: bytes, /) -> bytes:

@@ -12,7 +12,14 @@ from typing import TYPE_CHECKING
 
 from asyncstore.errors import ConfigurationError, DeadlineError, IntegrityError, UnavailableError
 from asyncstore.providers.gcs.exchange import check_token, read_json, token_of
-from asyncstore.providers.gcs.sources import DATA, IAM, sign_blob, sign_blob_url
+from asyncstore.providers.gcs.sources import (
+    DATA,
+    IAM,
+    LONGEST_BY_IAM,
+    Account,
+    sign_blob,
+    sign_blob_url,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -62,11 +69,14 @@ class Metadata:
 
     async def sign(self, data: bytes, /) -> bytes:
         """Let the IAM service sign with the account's key."""
-        url = sign_blob_url(await self.account(), self.iam)
+        url = sign_blob_url(await self._address(), self.iam)
         return await sign_blob(self.exchange, url, await self.fetch(), data)
 
-    async def account(self) -> str:
-        """Return the account's address."""
+    async def account(self) -> Account:
+        """Return the account."""
+        return Account(await self._address(), LONGEST_BY_IAM)
+
+    async def _address(self) -> str:
         if self._email is None:
             reply = await self._ask(f"{_ACCOUNT}/email")
             self._email = check_token(bytes(reply.body).decode("ascii", "replace").strip())

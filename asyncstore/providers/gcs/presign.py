@@ -25,14 +25,20 @@ async def presign(
     """Return a URL for one method on one object; see `Presigns.presign`."""
     if method not in ("GET", "PUT", "HEAD", "DELETE"):
         raise ConfigurationError(f"a URL is signed for GET, PUT, HEAD or DELETE, not {method!r}")
-    if not isinstance(expires, int | float) or not 1 <= expires <= LONGEST:
+    if not isinstance(expires, int | float) or not 1 <= expires <= LONGEST:  # NaN too
         raise ConfigurationError(f"expires is 1 to {LONGEST} seconds (7 days), not {expires!r}")
+    account = await session.source.account()
+    if expires > account.longest:
+        raise ConfigurationError(
+            f"Google keeps this account's key and changes it: expires is at most "
+            f"{account.longest} seconds, but with a key file of the account's own"
+        )
     waiting = unsigned(
         method,
         str(session.origin),
         bucket,
         key,
-        account=await session.source.account(),
+        account=account.email,
         at=datetime.fromtimestamp(session.exchange.clock(), UTC),
         expires=math.floor(expires),
         headers={"content-type": content_type} if content_type is not None else None,

@@ -12,7 +12,7 @@ import inspect
 import json
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 from urllib.parse import quote
 
 from asyncstore.credentials import Secret
@@ -23,6 +23,7 @@ from asyncstore.providers.gcs.exchange import (
     check_token,
     token_of,
 )
+from asyncstore.wire.gcs_sign import LONGEST
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,6 +37,20 @@ _JWT_GRANT = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 _EXCHANGE_GRANT = "urn:ietf:params:oauth:grant-type:token-exchange"
 _ACCESS_TOKEN = "urn:ietf:params:oauth:token-type:access_token"  # noqa: S105 - a name
 _HOUR = 3600
+LONGEST_BY_IAM = 12 * _HOUR
+
+
+class Account(NamedTuple):
+    """Who signs.
+
+    Attributes:
+        email: the service account's address.
+        longest: most seconds that a URL may hold: 7 days by a key of one's own, 12 hours by the
+            keys that Google keeps and changes.
+    """
+
+    email: str
+    longest: int
 
 
 class Source(Protocol):
@@ -45,8 +60,8 @@ class Source(Protocol):
         """Return a new token for a scope."""
         ...
 
-    async def account(self) -> str:
-        """Return the address of the account that `sign` signs for.
+    async def account(self) -> Account:
+        """Return the account that `sign` signs for.
 
         Raises:
             ConfigurationError: these credentials cannot sign; says which can.
@@ -61,7 +76,7 @@ class Source(Protocol):
 class CannotSign:
     """Credentials of a person, or of no known account, have no key to sign with."""
 
-    async def account(self) -> str:
+    async def account(self) -> Account:
         """Refuse."""
         raise _cannot_sign()
 
@@ -181,9 +196,9 @@ class ServiceAccount:
         )
         return token_of(reply, now, identity=self.email, project=self.project)
 
-    async def account(self) -> str:
-        """Return the account's address."""
-        return self.email
+    async def account(self) -> Account:
+        """Return the account."""
+        return Account(self.email, LONGEST)
 
     async def sign(self, data: bytes, /) -> bytes:
         """Sign with the account's own key, in a thread: it takes a millisecond."""
@@ -250,9 +265,9 @@ class Impersonated:
             project=self.project,
         )
 
-    async def account(self) -> str:
-        """Return the account's address."""
-        return self.email
+    async def account(self) -> Account:
+        """Return the account."""
+        return Account(self.email, LONGEST_BY_IAM)
 
     async def sign(self, data: bytes, /) -> bytes:
         """Let the IAM service sign with the account's key."""
