@@ -25,7 +25,7 @@ from asyncstore.errors import (
 )
 from asyncstore.providers.memory import MemoryProvider
 from asyncstore.store import _writing
-from asyncstore.testing.cancelling import cancelled_everywhere
+from asyncstore.testing import cancelled_everywhere
 
 pytestmark = pytest.mark.asyncio
 
