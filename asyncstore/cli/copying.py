@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING, Any, Self
 
+from asyncstore.cli.output import UNSEEN, Progress
 from asyncstore.errors import IntegrityError, NotSupportedError, ObjectChangedError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator
 
     from asyncstore.store import Store
     from asyncstore.types import ObjectMeta, Stream
@@ -18,10 +19,10 @@ class Measured:
     """A stream's bytes on their way through: counted, shown, and hashed where asked for."""
 
     def __init__(
-        self, stream: AsyncIterator[memoryview], advance: Callable[[int], None], *, hashed: bool
+        self, stream: AsyncIterator[memoryview], progress: Progress, *, hashed: bool
     ) -> None:
         self._stream = stream
-        self._advance = advance
+        self._progress = progress
         self._hash = hashlib.sha256() if hashed else None
         self.size = 0
 
@@ -33,7 +34,7 @@ class Measured:
         self.size += len(view)
         if self._hash is not None:
             self._hash.update(view)
-        self._advance(len(view))
+        self._progress.advance(len(view))
         return view
 
     @property
@@ -50,7 +51,7 @@ async def copy_object(
     *,
     if_absent: bool = False,
     read_back: bool = False,
-    advance: Callable[[int], None] = lambda _: None,
+    progress: Progress = UNSEEN,
 ) -> tuple[ObjectMeta, ObjectMeta]:
     """Copy one object, at the service where both are in one store; return both objects' metadata.
 
@@ -64,7 +65,7 @@ async def copy_object(
         target_key: where to.
         if_absent: create only.
         read_back: read the target again and compare its SHA-256 with the source's.
-        advance: told of the bytes done.
+        progress: told of the bytes to do and done.
 
     Raises:
         IntegrityError: the target is not what the source is; it may be there.
@@ -73,7 +74,7 @@ async def copy_object(
     if source is target:
         try:
             return await _at_the_service(
-                source, key, target_key, if_absent=if_absent, advance=advance
+                source, key, target_key, if_absent=if_absent, progress=progress
             )
         except NotSupportedError:
             # Some copy, and ignore conditions as they do: then the bytes come through here.
@@ -81,7 +82,8 @@ async def copy_object(
                 raise
     async with source.stream(key) as stream:
         before = stream.meta
-        measured = Measured(stream, advance, hashed=read_back)
+        progress.expect(before.size)
+        measured = Measured(stream, progress, hashed=read_back)
         after = await target.put_stream(
             target_key,
             measured,
@@ -96,11 +98,12 @@ async def copy_object(
 
 
 async def _at_the_service(
-    store: Store, key: str, target: str, *, if_absent: bool, advance: Callable[[int], None]
+    store: Store, key: str, target: str, *, if_absent: bool, progress: Progress
 ) -> tuple[ObjectMeta, ObjectMeta]:
     before = await store.head(key)
+    progress.expect(before.size)
     after = await store.copy(key, target, if_absent=if_absent)
-    advance(before.size)
+    progress.advance(before.size)
     _same(before, after, store, target)
     return before, after
 

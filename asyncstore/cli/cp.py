@@ -99,6 +99,14 @@ async def mv(options: Options, output: Output, paths: Sequence[str], **how: Any)
     return await _run(options, output, paths, move=True, **how)
 
 
+def _check_names(sources: Sequence[str], *, recursive: bool) -> None:
+    """Refuse sources of one name, of which the second would replace the first."""
+    names = [Place.parse(source, follow=False).name for source in sources]
+    twice = {name for name in names if names.count(name) > 1}
+    if twice and not recursive:
+        raise InvalidPathError(f"several sources are named {min(twice)}: one would replace another")
+
+
 @dataclass(frozen=True, slots=True)
 class Job:
     """One object to copy; `size` in bytes, where it is known already."""
@@ -124,8 +132,13 @@ async def _run(
     if STANDARD in paths:
         return await _standard(options, output, paths, if_absent=if_absent, plain=not move)
     target = Place.parse(last)
+    _check_names(sources, recursive=recursive)
     began = time.monotonic()
-    async with Stores(options) as stores:
+    # A copy can be made again: one flush at the end holds as much as one for each file. A move
+    # deletes the source, so that its target must be on the disk before.
+    several = recursive or len(sources) > 1
+    local = {"durability": "deferred"} if several and not move else {}
+    async with Stores(options, local=local) as stores:
         with output.progress("moved" if move else "copied") as progress:
             copier = _Copier(stores, options, output, progress, move=move, if_absent=if_absent)
             planner = Planner(stores, options, output, target, recursive=recursive, move=move)
@@ -182,12 +195,22 @@ class Planner:
                 if source.is_folder or source.is_local_folder:
                     raise InvalidPathError(f"{source.text} is a folder; add -r to copy it")
                 yield Job(source, target)
-            elif source.is_local:
+                continue
+            self._check_apart(source, target)
+            if source.is_local:
                 async for job in self._local(source, target):
                     yield job
             else:
                 async for job in self._remote(source, target):
                     yield job
+
+    def _check_apart(self, source: Place, target: Place) -> None:
+        """Refuse to copy a folder into itself, which would never end."""
+        if source.root.scheme != target.root.scheme or sides(self._options, source, target):
+            return
+        inner, outer = f"{target.url()}/", f"{source.url()}/"
+        if inner.startswith(outer):
+            raise InvalidPathError(f"{target.text} lies in {source.text}, which is to be copied")
 
     async def _local(self, source: Place, target: Place) -> AsyncIterator[Job]:
         if not source.is_local_folder:
@@ -262,8 +285,6 @@ class _Copier:
             raise InvalidPathError("source and target are the same object").at(
                 "copy", job.source.url()
             )
-        if job.size:
-            self._progress.expect(job.size)
         before, after = await copy_object(
             source,
             job.source.one(),
@@ -271,7 +292,7 @@ class _Copier:
             job.target.key,
             if_absent=self._if_absent,
             read_back=self._move,
-            advance=self._progress.advance,
+            progress=self._progress,
         )
         if self._move:
             await unchanged(source, job.source.key, before)

@@ -55,12 +55,20 @@ async def ls(
 
 
 async def _one_level(store: Store, place: Place, rows: _Rows) -> None:
-    async for _, prefixes, objects in store.walk(place.folder):
-        for prefix in prefixes:
-            rows.folder(prefix)
-        for meta in objects:
-            rows.item(meta)
-        return
+    # Page by page, as `walk`, which gives a whole folder at once, does not: one may hold millions.
+    cursor: str | None = None
+    strip = len(store.prefix)
+    while True:
+        page = await store.provider.list_page(
+            store.prefix + place.folder, cursor=cursor, delimiter=True
+        )
+        for prefix in page.prefixes:
+            rows.folder(prefix[strip:])
+        for meta in page.objects:
+            rows.item(meta.replace(key=meta.key[strip:]))
+        cursor = page.cursor
+        if cursor is None:
+            return
 
 
 class _Rows:

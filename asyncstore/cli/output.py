@@ -74,7 +74,7 @@ class Output:
             total: in bytes, where known.
         """
         if self.quiet or self.as_json or not sys.stderr.isatty():
-            yield Progress(None)
+            yield UNSEEN
             return
         from tqdm import tqdm  # noqa: PLC0415 - 30 ms, and only terminals see it
 
@@ -119,6 +119,10 @@ class Progress:
         if self._bar is not None:
             self._bar.total = (self._bar.total or 0) + size
             self._bar.refresh()
+
+
+UNSEEN = Progress(None)
+"""Progress that nobody watches."""
 
 
 def describe(error: BaseException) -> dict[str, Any]:

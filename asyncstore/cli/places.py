@@ -13,6 +13,7 @@ from asyncstore.errors import InvalidPathError
 from asyncstore.url import StoreURL
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from types import TracebackType
 
     from asyncstore.cli.options import Options
@@ -117,11 +118,16 @@ class Place:
 
 
 class Stores:
-    """The stores that a command uses: each opened once, all closed at the end."""
+    """The stores that a command uses: each opened once, all closed at the end.
 
-    def __init__(self, options: Options, **extra: Any) -> None:
+    Args:
+        options: how to reach them.
+        local: `open_store`'s keywords for those on this machine's disk.
+    """
+
+    def __init__(self, options: Options, *, local: Mapping[str, Any] | None = None) -> None:
         self._options = options
-        self._extra = extra
+        self._local = local or {}
         self._open: dict[tuple[StoreURL, bool], Store] = {}
         self._exits = AsyncExitStack()
 
@@ -153,7 +159,9 @@ class Stores:
 
             connection = self._options.source if source else self._options.connection
             settings = connection.settings(place.root.scheme)
-            store = open_store(place.root, **settings, **self._extra)
+            if place.is_local:
+                settings |= self._local
+            store = open_store(place.root, **settings)
             self._open[key] = await self._exits.enter_async_context(store)
         return self._open[key]
 

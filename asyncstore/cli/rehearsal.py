@@ -17,6 +17,7 @@ from asyncstore import datasets
 from asyncstore.cli import chunks, exits
 from asyncstore.cli.batch import each, stepping
 from asyncstore.cli.copying import Measured, copy_object, sha256
+from asyncstore.cli.output import UNSEEN
 from asyncstore.cli.text import count, human
 from asyncstore.cli.tree import kinds, scan
 from asyncstore.datasets.options import Reach
@@ -277,7 +278,7 @@ async def _write_file(store: Store, key: str, item: Item, source: Store) -> tupl
         _stored(store, key, meta, len(blob))
         return len(blob), hashlib.sha256(blob.data).digest()
     async with source.stream(item.key) as stream:
-        measured = Measured(stream, lambda _: None, hashed=True)
+        measured = Measured(stream, UNSEEN, hashed=True)
         meta = await store.put_stream(key, measured, size=stream.meta.size)
     _stored(store, key, meta, measured.size)
     return measured.size, measured.digest

@@ -16,7 +16,7 @@ def library(tmp_path_factory):
         sysconfig.get_paths()["stdlib"],
         folder,
         symlinks=True,
-        ignore=shutil.ignore_patterns("site-packages", "dist-packages"),
+        ignore=shutil.ignore_patterns("site-packages", "dist-packages", "*.opt-?.pyc"),
     )
     return folder
 

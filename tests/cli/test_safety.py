@@ -73,6 +73,34 @@ def test_a_hostile_listing_writes_nothing_outside_the_target(cli, tmp_path, monk
     )
 
 
+@pytest.mark.parametrize("command", ["cp", "mv"])
+def test_a_folder_is_not_copied_into_itself(cli, tmp_path, command):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "file").touch()
+    assert cli("cp", "-", "mem://inside/a/file", stdin=b"x").code == 0
+    for source, target in (
+        (tmp_path / "a", tmp_path / "a" / "b"),
+        (tmp_path / "a", tmp_path / "a"),
+        (tmp_path, tmp_path / "a" / "b"),
+        ("mem://inside/a", "mem://inside/a/b"),
+        ("mem://inside", "mem://inside/copy"),
+    ):
+        ended = cli(command, "-r", source, target)
+        assert ended.code == 2, (source, target)
+        assert "lies in" in ended.err
+    assert cli(command, "-r", "mem://inside/a", "mem://inside/ab").code == 0
+    assert cli(command, "-r", tmp_path / "a", tmp_path / "ab").code == 0
+
+
+def test_sources_of_one_name_are_refused(cli, tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "same").write_text(name)
+    ended = cli("cp", tmp_path / "a" / "same", tmp_path / "b" / "same", tmp_path / "target")
+    assert ended.code == 2
+    assert not (tmp_path / "target").exists()
+
+
 def test_a_link_in_the_target_is_not_followed(cli, tmp_path):
     outside = tmp_path / "outside"
     outside.mkdir()

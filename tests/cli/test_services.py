@@ -179,3 +179,27 @@ def test_metadata_goes_along_between_services(cli, bucket, gcs, seaweedfs):
     (record,) = cli("head", "--json", f"{there}/m").records
     assert record["content_type"] == "text/csv"
     assert record["metadata"] == {"owner": "me"}
+
+
+def test_the_demo_goes_where_the_command_line_says(cli, bucket, stranger, seaweedfs, tmp_path):
+    stranger()
+    path = creds_file(
+        tmp_path,
+        aws_access_key_id=seaweedfs.access_key,
+        aws_secret_access_key=seaweedfs.secret_key,
+    )
+    words = ("--endpoint-url", seaweedfs.url, "--region", seaweedfs.region, "--creds", path)
+    ended = cli("demo", f"s3://{bucket}/x", "--chunks", "20", *words)
+    assert ended.code == 0, ended.err
+    assert "verified  20 of 20 chunks" in ended.out
+    assert cli("ls", "-r", f"s3://{bucket}", *words).out == "k\n"
+
+
+def test_the_demo_on_a_service_that_refuses_says_denied_and_leaves_nothing(
+    cli, bucket, seaweedfs, tmp_path
+):
+    path = creds_file(
+        tmp_path, aws_access_key_id=seaweedfs.access_key, aws_secret_access_key="wrong" * 8
+    )
+    ended = cli("demo", f"s3://{bucket}/x", "--chunks", "20", "--creds", path)
+    assert (ended.code, ended.out) == (4, "")
