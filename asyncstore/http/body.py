@@ -11,6 +11,7 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from asyncstore.errors import IntegrityError
+from asyncstore.room import room
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,7 +34,7 @@ class Whole:
     __slots__ = ("filled", "view")
 
     def __init__(self, length: int, into: memoryview | None) -> None:
-        self.view = memoryview(bytearray(length)) if into is None else into[:length]
+        self.view = room(length) if into is None else into[:length]
         self.filled = 0
 
     def take(self, data: memoryview) -> None:

@@ -5,7 +5,6 @@ Everything here takes a provider and keys that are whole in their bucket.
 
 from __future__ import annotations
 
-import mmap
 from typing import TYPE_CHECKING, TypeVar
 
 from asyncstore.errors import (
@@ -15,6 +14,7 @@ from asyncstore.errors import (
     StoreError,
 )
 from asyncstore.plan import Fetch, coalesce, cut
+from asyncstore.room import room
 from asyncstore.store._together import each
 from asyncstore.store._verify import Verifying
 from asyncstore.types import Blob, MiB, Span
@@ -74,7 +74,7 @@ class _Parts:
             raise self._placed(
                 InvalidSpanError(f"{high - low} bytes do not fit into a buffer of {len(into)}")
             )
-        self._whole = _room(high - low) if into is None else into[: high - low]
+        self._whole = room(high - low) if into is None else into[: high - low]
         whole = Verifying(meta, self._whole) if (low, high) == (0, meta.size) else None
         self._verifying = whole
 
@@ -103,11 +103,6 @@ class _Parts:
 
     def _placed(self, error: E) -> E:
         return error.at("get", self._provider.locate(self._meta.key))
-
-
-def _room(size: int) -> memoryview:
-    """Return memory that is not filled with zeros first; the system does that, page by page."""
-    return memoryview(mmap.mmap(-1, size))
 
 
 async def read_ranges(

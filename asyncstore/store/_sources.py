@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from anyio.to_thread import run_sync
 
 from asyncstore.errors import ObjectChangedError
+from asyncstore.room import room
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -102,8 +103,7 @@ def _identity(file: Any) -> tuple[int, ...]:
 
 
 def _fill(file: Any, most: int) -> Buffer:
-    data = bytearray(most)
-    view = memoryview(data)
+    view = room(most)
     filled = 0
     while filled < most:
         count = file.readinto(view[filled:])

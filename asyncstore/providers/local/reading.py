@@ -9,7 +9,6 @@ Everything here blocks, and runs in worker threads.
 from __future__ import annotations
 
 import errno
-import mmap
 import os
 import stat
 from datetime import UTC, datetime
@@ -20,6 +19,7 @@ from asyncstore.providers.local import faults
 from asyncstore.providers.local.threads import check_cancelled
 from asyncstore.providers.local.tree import parts_of
 from asyncstore.providers.local.writing import PIECE, etag_of
+from asyncstore.room import room
 from asyncstore.types import Blob, ObjectMeta
 
 if TYPE_CHECKING:
@@ -69,17 +69,10 @@ def get(
         if into is None and size <= PIECE:
             data = source.read(start, size)
         else:
-            data = _room(size) if into is None else into[:size]
+            data = room(size) if into is None else into[:size]
             source.read_into(data, start)
         source.check_unchanged()
         return Blob(data, meta_of(key, source.state), start=start)
-
-
-def _room(size: int) -> memoryview:
-    """Return memory that nobody has filled with zeros first; the system does, page by page."""
-    if os.name == "nt":
-        return memoryview(mmap.mmap(-1, size))
-    return memoryview(mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS))
 
 
 class Source:
