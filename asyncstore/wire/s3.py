@@ -76,12 +76,13 @@ def fault(body: Buffer, /) -> Fault:
     return _fault(root) if _name(root) == "Error" else Fault()
 
 
-def fields(body: Buffer, root: str, /) -> Mapping[str, str] | Fault:
+def fields(body: Buffer, root: str, /, *others: str) -> Mapping[str, str] | Fault:
     """Read a flat reply, such as `CopyObjectResult`.
 
     Args:
         body: the whole reply.
         root: the root element's name, without namespace.
+        others: names that some look-alikes give it.
 
     Returns:
         Text by element name, or the fault that the service reported in its place.
@@ -92,7 +93,8 @@ def fields(body: Buffer, root: str, /) -> Mapping[str, str] | Fault:
     tree = _parse(body)
     if _name(tree) == "Error":
         return _fault(tree)
-    _require(tree, root)
+    if _name(tree) not in others:
+        _require(tree, root)
     return {_name(child): child.text or "" for child in tree}
 
 
@@ -152,6 +154,10 @@ def can_be_named(key: str, /) -> bool:
 
 
 _UNNAMED = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff\ud800-\udfff]")
+
+
+BEGUN = ("InitiateMultipartUploadResult", "InitiateMultipartUpload")
+"""The root of the answer to the beginning of an upload: S3's name, and rclone's."""
 
 
 class Part(NamedTuple):

@@ -196,7 +196,7 @@ class _Trial:
 
     async def _complete(self, headers: dict[str, str]) -> bool:
         begun = await self._client.call(Ask("probe", "POST", self._key, "uploads="))
-        told = wire.fields(begun.body, "InitiateMultipartUploadResult")
+        told = wire.fields(begun.body, *wire.BEGUN)
         upload = "" if isinstance(told, wire.Fault) else told.get("UploadId", "")
         query = encode_query({"uploadId": upload})
         try:

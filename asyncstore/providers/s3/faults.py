@@ -116,7 +116,7 @@ def failure(
 
 def _outcome(error: StoreError, status: int) -> Outcome:
     # A 5xx may come after the commit, and so may an <Error> under 200; a 4xx is a refusal.
-    refused = 300 <= status < 500 or isinstance(error, ThrottledError)  # noqa: PLR2004
+    refused = 300 <= status < 500 or isinstance(error, ThrottledError | NotSupportedError)  # noqa: PLR2004
     return "not_applied" if refused else "unknown"
 
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 _CONTENT_RANGE = re.compile(r"bytes (\d{1,19})-(\d{1,19})/(\d{1,19})")
 _META = "x-amz-meta-"
-_PARTIAL = 206
+_WHOLE, _PARTIAL = 200, 206
 _VERIFY = {"x-amz-checksum-mode": "ENABLED"}
 
 
@@ -196,12 +196,13 @@ class Reading:
         told_length = headers.get("content-length", "")
         if told_length.isdecimal():
             length = int(told_length)
-        if status == _PARTIAL:
+        # Some servers (rclone) say 200 of a range; what it is, `Content-Range` says.
+        if status == _PARTIAL or (status == _WHOLE and "content-range" in headers):
             start, size = self._range(headers, length)
             count: int | None = self.span.resolve(size)[1] - start
-        elif status == 200:  # noqa: PLR2004
+        elif status == _WHOLE:
             if self.span.start or self.span.stop is not None:
-                self._refuse_whole(length)
+                self._accept_whole(headers, length)
             start, count = 0, length
             size = length if length is not None else 0
         else:
@@ -224,10 +225,15 @@ class Reading:
             raise IntegrityError("the range and the length of the answer differ", status=_PARTIAL)
         return start, size
 
-    def _refuse_whole(self, length: int | None) -> None:
+    def _accept_whole(self, headers: Mapping[str, str], length: int | None) -> None:
         """A whole object in place of a range is right only where the range is the whole."""
-        if length is None or self.span.resolve(length) != (0, length):
-            raise IntegrityError("the service ignored the range that was asked for", status=200)
+        plan = ranged(self.span)
+        right = length is not None and self.span.resolve(length) == (0, length)
+        if right and plan is not None and plan.limit == length:
+            # As long as the range: the whole object, or a part that is not said to be one?
+            right = self.client.settings.checksums and Check(headers).kind is not None
+        if not right:
+            raise IntegrityError("the service ignored the range that was asked for", status=_WHOLE)
 
     def check(
         self, meta: ObjectMeta, headers: Mapping[str, str], count: int | None
@@ -285,7 +291,7 @@ def _announced(reading: Reading, error: TooLongError) -> Blob:
 def _refuse_whole(reading: Reading, ask: Ask, error: StoreError) -> None:
     """Say what it means where the buffer or the limit fits a range, and the whole came."""
     is_long = isinstance(error, InvalidSpanError | TooLongError)
-    if is_long and error.status == 200 and ask.limit is not None:  # noqa: PLR2004
+    if is_long and error.status == _WHOLE and ask.limit is not None:
         other = IntegrityError("the service ignored the range that was asked for", status=200)
         raise other.at(reading.op, reading.client.locate(reading.key)) from None
 

@@ -60,7 +60,7 @@ async def begin(
     ask = Ask(op, "POST", key, "uploads=", headers, replayable=False)
     reply = await client.call(ask)
     try:
-        told = wire.fields(reply.body, "InitiateMultipartUploadResult")
+        told = wire.fields(reply.body, *wire.BEGUN)
     except IntegrityError as error:
         raise error.at(op, client.locate(key)) from None
     if isinstance(told, wire.Fault):
