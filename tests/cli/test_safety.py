@@ -244,3 +244,27 @@ def test_folder_markers_are_skipped_aloud(cli, tmp_path, s3, seaweedfs):
     assert cli("ls", f"s3://{bucket}/tree").out == "file\n"
     assert cli("rm", "-r", f"s3://{bucket}/tree").code == 0
     assert cli("ls", "-r", f"s3://{bucket}").out == ""
+
+
+def test_cp_recursive_names_what_it_cannot_take_and_copies_the_rest(cli, tmp_path):
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    for name in ("good", "back\\slash", "new\nline"):
+        (folder / name).touch()
+    (folder / "link").symlink_to("good")
+    ended = cli("cp", "-r", folder, tmp_path / "copy")
+    assert ended.code == 1
+    assert os.listdir(tmp_path / "copy") == ["good"]
+    assert len(ended.err.splitlines()) == 3
+    assert "skipped" in ended.err
+    assert ended.out.endswith("; 2 failed\n")
+
+
+def test_an_error_of_the_system_is_escaped_too(cli, tmp_path):
+    ended = cli(
+        "demo", tmp_path / "demo", "--download-to", tmp_path / "a\x1b[2J" / "b\nc" / ("x" * 300)
+    )
+    assert ended.code == 1
+    assert len(ended.err.splitlines()) == 1
+    assert "\x1b" not in ended.err
+    assert "File name too long" in ended.err
