@@ -15,6 +15,7 @@ import pytest
 
 from asyncstore.errors import (
     ConfigurationError,
+    DeadlineError,
     IntegrityError,
     PermissionDeniedError,
     StoreError,
@@ -22,6 +23,7 @@ from asyncstore.errors import (
     UnauthenticatedError,
     UnavailableError,
 )
+from asyncstore.http import DEADLINE
 from asyncstore.providers.gcs import GCSProvider
 from asyncstore.testing.canary import CANARY_PASSWORD, CANARY_SECRET, CANARY_TOKEN, guard, shows
 from asyncstore.testing.google_standins import (
@@ -371,7 +373,10 @@ async def test_anything_else_is_refused_with_the_forms_that_are_known(world, cre
 
 
 async def test_json_text_in_place_of_a_path_is_refused_unseen(world):
-    await world.refusal(json.dumps(world.google.authorized_user()))
+    text = json.dumps(world.google.authorized_user())
+    await world.refusal(text)
+    async with world.provider(text) as provider:
+        assert shows(provider._session.source) is None
 
 
 async def test_half_a_file_is_refused(world):
@@ -579,6 +584,23 @@ async def test_a_cancelled_waiter_cancels_nobody_else(world):
         done = await asyncio.gather(*tasks, return_exceptions=True)
     assert all(isinstance(result, asyncio.CancelledError) for result in done[:5])
     assert len({id(result) for result in done[5:]}) == 1
+    assert len(world.google.issued) == 1
+
+
+async def test_a_waiters_deadline_is_its_own(world):
+    world.google.delay = 0.4
+    async with world.provider(world.google.service_account()) as provider:
+
+        async def hurried():
+            DEADLINE.set(time.monotonic() + 0.1)
+            await provider._session.token()
+
+        first = asyncio.create_task(hurried())
+        await asyncio.sleep(0)
+        second = asyncio.create_task(provider._session.token())
+        with pytest.raises(DeadlineError):
+            await first
+        assert (await second).identity == ACCOUNT
     assert len(world.google.issued) == 1
 
 

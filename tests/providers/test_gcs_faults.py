@@ -3,6 +3,7 @@
 import asyncio
 import gzip
 import json
+import threading
 from urllib.parse import urlsplit
 
 import anyio
@@ -642,22 +643,30 @@ async def test_the_sessions_address_is_in_no_error(server, provider, status):
     assert shows(upload) is None
 
 
-async def test_a_beginning_that_is_cancelled_leaves_no_session(server, provider):
-    began = asyncio.Event()
+@pytest.mark.parametrize("how", ["task", "scope"])
+async def test_a_beginning_that_is_cancelled_leaves_no_session(server, provider, how):
+    began, go_on = asyncio.Event(), threading.Event()
     loop = asyncio.get_running_loop()
-    server.fail("before", "uploadType=resumable", lambda: loop.call_soon_threadsafe(began.set))
-    task = asyncio.create_task(provider.begin_upload("key"))
-    await began.wait()
-    task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await task
-    assert server.open_uploads == 0
-    began.clear()
-    server.fail("before", "uploadType=resumable", lambda: loop.call_soon_threadsafe(began.set))
-    async with anyio.create_task_group() as group:
-        group.start_soon(provider.begin_upload, "key")
+
+    def hold():
+        loop.call_soon_threadsafe(began.set)
+        go_on.wait(5)
+
+    server.fail("before", "uploadType=resumable", hold)
+    if how == "task":
+        task = asyncio.create_task(provider.begin_upload("key"))
         await began.wait()
-        group.cancel_scope.cancel()
+        task.cancel()
+        loop.call_soon(go_on.set)
+        with pytest.raises(asyncio.CancelledError):
+            await task
+    else:
+        async with anyio.create_task_group() as group:
+            group.start_soon(provider.begin_upload, "key")
+            await began.wait()
+            group.cancel_scope.cancel()
+            loop.call_soon(go_on.set)
+    assert server.count("uploadType=resumable") >= 1
     assert server.open_uploads == 0
 
 

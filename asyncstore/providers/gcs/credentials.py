@@ -109,7 +109,7 @@ class FromFile:
     """A credential file, read again at each renewal: who manages it may replace it."""
 
     exchange: Exchange
-    path: str
+    path: str = field(repr=False)  # a misplaced secret, for all that is known
     environ: Mapping[str, str] = field(repr=False)
     asked_by: str
     _source: Source | None = field(default=None, init=False)

@@ -54,7 +54,8 @@ async def _location(session: Session, bucket: str) -> str | None:
 def _drift(date: str | None, now: float) -> float | None:
     """Return by how many seconds our clock is ahead of the service's."""
     try:
-        return round(now - parsedate_to_datetime(date or "").timestamp(), 1)
+        # The header has whole seconds: on average half a one has passed since.
+        return round(now - parsedate_to_datetime(date or "").timestamp() - 0.5, 1)
     except (ValueError, TypeError):
         return None
 
