@@ -101,12 +101,19 @@ class Watch(logging.Handler):
         if place is not None:
             self._late.append(f"warning in {nodeid}: {place!r}")
 
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: Any) -> None:
+        self._late += getattr(node, "workeroutput", {}).get("leaks", [])
+
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         while self._undo:
             self._undo.pop()()
         self._see_files()
         self._late += self._leaks
+        output = getattr(self._config, "workeroutput", None)  # one of several processes of xdist
+        if output is not None:
+            output["leaks"] = self._late
         if self._late:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 

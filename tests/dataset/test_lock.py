@@ -205,7 +205,7 @@ async def test_without_async_with_a_write_renews_the_lock(ds, store):
     await held.release()
 
 
-@pytest.mark.parametrize("data", [another(), None, b""])
+@pytest.mark.parametrize("data", [another(), None, b""], ids=["another", "none", "empty"])
 async def test_a_lost_lock_stops_writes_and_is_not_taken_back(ds, store, data):
     await ds.store.put("before", b"")
     if data is None:

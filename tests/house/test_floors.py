@@ -13,7 +13,7 @@ MODULES = sorted((ROOT / "asyncstore").rglob("*.py"))
 CORE = [path for path in MODULES if "testing" not in path.parts]
 
 # The SDK's place is behind the contract, so that a path of another scheme never loads it.
-SDKS = {"aiobotocore", "botocore", "boto3", "gcloud", "aiohttp", "awscrt"}
+SDKS = {"aiobotocore", "botocore", "boto3", "gcloud", "aiohttp"}
 MAY_KNOW_SDKS = ("providers", "http", "testing")
 
 NEVER = {
@@ -33,7 +33,7 @@ NEVER = {
     "os.system",
 }
 # Each with its reason.
-BUT = {("asyncstore/providers/local/writing.py", "time.sleep"): "in a worker thread"}
+BUT = {("asyncstore/providers/local/locking.py", "time.sleep"): "in a worker thread"}
 NEVER_SAID = {("verify", False), ("ssl", False), ("verify_ssl", False), ("allow_pickle", True)}
 
 
