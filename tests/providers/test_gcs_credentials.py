@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 import pytest
+from blockbuster import blockbuster_ctx
 
 from asyncstore.errors import (
     ConfigurationError,
@@ -358,6 +359,41 @@ async def test_credentials_do_not_travel_in_clear(world):
         with pytest.raises(ConfigurationError, match="in clear"):
             GCSProvider(world.bucket, settings.replace(**change), environ=environ)
     GCSProvider(world.bucket, Settings(), environ={"STORAGE_EMULATOR_HOST": "storage.example"})
+
+
+async def test_doctor_is_told_which_credentials_are_used_and_from_where(world):
+    key = world.file(world.google.service_account())
+    world.file(world.google.authorized_user(), "else/application_default_credentials.json")
+    host = world.google.host
+    for creds, environ, identity, source in (
+        (key, {}, ACCOUNT, "key.json"),
+        (world.google.impersonated(), {}, TARGET, "creds="),
+        (None, {"GOOGLE_APPLICATION_CREDENTIALS": key}, ACCOUNT, "GOOGLE_APPLICATION_CREDENTIALS"),
+        (None, {"CLOUDSDK_CONFIG": str(world.home / "else")}, "an authorised user", "gcloud"),
+        (None, {"GCE_METADATA_HOST": host}, MACHINE, f"metadata server at {host}"),
+    ):
+        async with world.provider(creds, **environ) as provider:
+            facts = await provider.diagnose()
+        assert facts["identity"] == identity
+        assert source in facts["source"]
+        assert facts["expires_at"] is not None
+        assert abs(facts["clock_drift"]) < 60
+
+
+async def test_no_form_blocks_the_event_loop(world):
+    key = world.file(world.google.service_account())
+    subject = world.file(SUBJECT, "token")
+    world.file(world.google.authorized_user(), "else/application_default_credentials.json")
+    with blockbuster_ctx("asyncstore"):
+        for creds, environ in (
+            (key, {}),
+            (world.google.impersonated(), {}),
+            (world.google.external({"file": subject}), {}),
+            (None, {"GOOGLE_APPLICATION_CREDENTIALS": key}),
+            (None, {"CLOUDSDK_CONFIG": str(world.home / "else")}),
+            (None, {"GCE_METADATA_HOST": world.google.host}),
+        ):
+            await world.identity(creds, **environ)
 
 
 # What is wrong is an error, and nobody else's identity.

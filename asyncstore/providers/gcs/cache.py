@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _CAP = 64 * 1024
+# Neither is on Windows.
+_CAREFUL = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0)
 _OTHERS = 0o077
 _WRITERS = 0o022
 
@@ -40,7 +42,7 @@ def load(path: str, /) -> dict[str, Any]:
     """
     again = "sign in with creds='browser'"
     try:
-        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | getattr(os, "O_NOFOLLOW", 0))
+        handle = os.open(path, os.O_RDONLY | _CAREFUL)
     except FileNotFoundError:
         raise ConfigurationError(f"no Google login is kept in {path}; {again} first") from None
     except OSError as error:
@@ -81,7 +83,7 @@ def save(path: str, document: Mapping[str, Any], /) -> None:
 
 def _replace(path: str, data: bytes) -> None:
     beside = f"{path}.{secrets.token_hex(8)}"
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | getattr(os, "O_NOFOLLOW", 0)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | _CAREFUL
     handle = os.open(beside, flags, 0o600)
     try:
         with os.fdopen(handle, "wb") as file:

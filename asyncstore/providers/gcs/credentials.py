@@ -197,6 +197,14 @@ class Default:
         """Sign as the first place that holds anything does."""
         return await self._choose().sign(data)
 
+    @property
+    def place(self) -> str:
+        """Where the credentials are from, for messages."""
+        chosen = self._choose()
+        if isinstance(chosen, FromFile):
+            return f"{chosen.asked_by}: {_shown(chosen.path)}"
+        return f"the metadata server at {Metadata(self.exchange, self.environ).host}"
+
     def _choose(self) -> Source:
         if self._chosen is None:
             self._chosen = self._find()

@@ -8,13 +8,14 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 
-from asyncstore.errors import StoreError
+from asyncstore.errors import ConfigurationError, StoreError
 from asyncstore.providers.gcs.sdk import storage
 from asyncstore.wire import gcs
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from asyncstore.providers.gcs.exchange import GoogleToken
     from asyncstore.providers.gcs.session import Session
 
 
@@ -24,8 +25,8 @@ async def diagnose(
     """Return facts as JSON values; see `Diagnoses.diagnose`."""
     token = await session.token()
     facts: dict[str, Any] = {
-        "identity": token.identity,
-        "source": session.place,
+        "identity": await _identity(session, token),
+        "source": getattr(session.source, "place", session.place),
         "expires_at": None if token.expires_at is None else _iso(token.expires_at),
         "endpoint": str(session.origin),
         "region": None,
@@ -42,6 +43,14 @@ async def diagnose(
         # Reading a bucket's description is a right of its own, which objects do not need.
         facts["region"] = f"unknown ({type(error).__name__})"
     return facts
+
+
+async def _identity(session: Session, token: GoogleToken) -> str:
+    """Return the account's address, or the kind of credentials where they name no account."""
+    try:
+        return (await session.source.account()).email
+    except ConfigurationError:
+        return token.identity
 
 
 async def _location(session: Session, bucket: str) -> str | None:
