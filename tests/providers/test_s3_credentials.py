@@ -5,15 +5,18 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import secrets
 import sys
 import time
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 import pytest_asyncio
 
 from asyncstore.errors import (
+    AlreadyExistsError,
     ConfigurationError,
     NotFoundError,
     PermissionDeniedError,
@@ -359,6 +362,31 @@ async def test_an_instances_role_is_used(connect, ministack, env):
         env(**instance.environment, AWS_EC2_METADATA_DISABLED="false")
         assert "(from instance role)" in await works(connect())
         assert instance.handed_out() == 1
+
+
+async def test_a_machines_own_services_are_never_asked_through_a_proxy(connect, ministack, env):
+    with SmallServer(lambda _: Reply(502)) as proxy:
+        env(HTTP_PROXY=proxy.url, http_proxy=proxy.url, HTTPS_PROXY=proxy.url)
+        with Instance(lambda: minted(ministack, seconds=900)) as instance:
+            env(**instance.environment, AWS_EC2_METADATA_DISABLED="false")
+            await works(connect())
+        assert not proxy.calls
+
+
+async def test_a_provider_serves_one_loop_after_another(ministack, bucket):
+    def source():
+        return keys_of(ministack, expires_at=time.time() + 3600)
+
+    provider = S3Provider(bucket, Settings(creds=source, endpoint_url=ministack.url))
+
+    async def once():
+        await provider.put("loops", b"x")
+        with pytest.raises(AlreadyExistsError):
+            await provider.put("loops", b"x", if_absent=True)
+        await provider.aclose()
+
+    for _ in range(3):
+        await asyncio.to_thread(asyncio.run, once())
 
 
 async def test_anonymous_requests_are_unsigned(connect):
@@ -800,3 +828,16 @@ async def test_presigning_needs_keys_that_last_as_long(connect, ministack):
         await provider.presign("k", expires=500)
     with pytest.raises(ConfigurationError, match="anonymous"):
         await connect("anon").presign("k")
+
+
+async def test_every_row_of_the_reference_names_a_test():
+    here = Path(__file__)
+    text = (here.parents[2] / "docs/reference/credentials-s3.md").read_text()
+    named = set(re.findall(r"`(test_\w+)`", text)) - {"test_s3_faults"}
+    found = {
+        name
+        for file in here.parent.glob("test_s3*.py")
+        for name in re.findall(r"def (test_\w+)\(", file.read_text())
+    }
+    assert len(named) > 40
+    assert named <= found

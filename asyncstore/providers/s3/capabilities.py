@@ -85,7 +85,7 @@ class Probes:
 
     def __init__(self, client: Client) -> None:
         self._client = client
-        self._lock: asyncio.Lock | None = None
+        self._lock: tuple[asyncio.AbstractEventLoop, asyncio.Lock] | None = None
 
     async def facts(self) -> Facts:
         """Return what is known."""
@@ -105,9 +105,10 @@ class Probes:
         """
         facts = await self.facts()
         if condition not in facts.honours:
-            if self._lock is None:
-                self._lock = asyncio.Lock()
-            async with self._lock:
+            loop = asyncio.get_running_loop()
+            if self._lock is None or self._lock[0] is not loop:
+                self._lock = loop, asyncio.Lock()  # another loop may have ended while it held its
+            async with self._lock[1]:
                 if condition not in facts.honours:
                     facts.honours[condition] = await self._try(condition, beside)
         return facts.honours[condition]

@@ -164,6 +164,8 @@ class Chain:
         session = AioSession(profile=self._profile)
         region = os.environ.get("AWS_REGION") or session.get_config_variable("region")
         session.set_config_variable("region", region or _DEFAULT_REGION)
+        if self._settings.ca_bundle is not None:
+            session.set_config_variable("ca_bundle", self._settings.ca_bundle)
         session.set_default_client_config(
             AioConfig(
                 http_session_cls=partial(EngineSession, allow_http=self._settings.allow_http),
@@ -232,7 +234,7 @@ def _providers(session: AioSession, settings: Settings, profile: str | None) -> 
     env = AioEnvProvider()
     quick = {"timeout": session.get_config_variable("metadata_service_timeout")}
     container = AioContainerProvider(
-        fetcher=AioContainerMetadataFetcher(session=EngineSession(timeout=2))
+        fetcher=AioContainerMetadataFetcher(session=EngineSession(timeout=2, direct=True))
     )
     instance = AioInstanceMetadataProvider(
         iam_role_fetcher=_InstanceFetcher(
@@ -240,7 +242,7 @@ def _providers(session: AioSession, settings: Settings, profile: str | None) -> 
             num_attempts=session.get_config_variable("metadata_service_num_attempts"),
             user_agent=session.user_agent(),
             config=_instance_config(session),
-            session=EngineSession(**quick, allow_http=settings.allow_http),
+            session=EngineSession(**quick, allow_http=settings.allow_http, direct=True),
         )
     )
     cache: dict[str, Any] = {}

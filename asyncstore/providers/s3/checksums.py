@@ -92,17 +92,21 @@ def md5_of(headers: Mapping[str, str], /) -> str | None:
 class Check:
     """Compares bytes, as they come, with what an answer's headers say of the whole object.
 
+    Args:
+        headers: of the answer.
+        known: what `told` read from them, where that was done already.
+
     Attributes:
         kind: which checksum is compared, or `None` where the service told none.
     """
 
     __slots__ = ("_hasher", "_wanted", "kind")
 
-    def __init__(self, headers: Mapping[str, str]) -> None:
+    def __init__(self, headers: Mapping[str, str], known: Mapping[str, str] | None = None) -> None:
         self.kind: str | None = None
         self._wanted = b""
         self._hasher: Any = None
-        for kind, value in told(headers).items():
+        for kind, value in (told(headers) if known is None else known).items():
             self._set(kind, _decoded(kind, value))
             return
         md5 = md5_of(headers)

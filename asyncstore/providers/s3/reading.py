@@ -241,7 +241,7 @@ class Reading:
         """Return what verifies the bytes; `None` where they are not the whole object."""
         if not self.client.settings.checksums or (count is not None and count != meta.size):
             return None
-        return Check(headers)
+        return Check(headers, meta.checksums)
 
 
 def _check_version(meta: ObjectMeta, if_match: str | None) -> None:

@@ -15,6 +15,7 @@ from botocore.exceptions import EndpointConnectionError, HTTPClientError, ReadTi
 
 from asyncstore.errors import ConfigurationError, DeadlineError, StoreError, UnavailableError
 from asyncstore.http import Engine, EngineOptions, Origin, Request
+from asyncstore.http.options import ENVIRONMENT
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -32,6 +33,8 @@ class EngineSession:
         verify: a CA bundle's path; verification cannot be switched off.
         allow_http: let requests go over plain HTTP to a host that is neither loopback nor one of
             the fixed addresses of a machine's metadata service.
+        direct: through no proxy, whatever the environment says: for the machine's own services,
+            whose answers hold keys in clear.
         others: what else aiobotocore passes, which the engine has its own rules for.
     """
 
@@ -41,6 +44,7 @@ class EngineSession:
         verify: bool | str | None = True,  # noqa: FBT001, FBT002 - aiobotocore's signature
         *,
         allow_http: bool = False,
+        direct: bool = False,
         **others: Any,
     ) -> None:
         connect, read = timeout if isinstance(timeout, tuple) else (timeout, timeout)
@@ -48,6 +52,7 @@ class EngineSession:
         self._read = read or _TIMEOUT
         self._ca_bundle = verify if isinstance(verify, str) else None
         self._allow_http = allow_http
+        self._proxy = None if direct else ENVIRONMENT
         self._others = others
         self._engine: Engine | None = None
         self._users = 0
@@ -73,6 +78,7 @@ class EngineSession:
                     read_timeout=self._read,
                     ca_bundle=self._ca_bundle,
                     allow_http=True,  # `send` decides, by the host
+                    proxy=self._proxy,
                 )
             )
         return self
