@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from asyncstore.datasets import options
 from asyncstore.datasets.finding import find_whole
 from asyncstore.datasets.lock import WriteLock, acquire
-from asyncstore.datasets.site import Site
+from asyncstore.datasets.site import Site, is_legal
 from asyncstore.errors import (
     BatchError,
     DatasetCorruptError,
@@ -25,7 +25,7 @@ from asyncstore.store._together import each
 from asyncstore.types import GiB
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable
+    from collections.abc import AsyncIterator, Iterable, Sequence
 
     from asyncstore.datasets.finding import Opener
     from asyncstore.datasets.site import Root
@@ -131,23 +131,39 @@ async def clear(site: Site, /) -> None:
         BatchError: some objects could not be deleted; the message says what to do.
     """
     locks: list[str] = []
+    odd: list[str] = []
 
     async def keys() -> AsyncIterator[str]:
         async for meta in site.store.list():
             if is_lock(meta.key):
                 locks.append(meta.key)
-            else:
+            elif is_legal(meta.key):
                 yield meta.key
+            else:
+                odd.append(meta.key)
 
     await site.store.delete([META, HISTORY])
     try:
         await site.store.delete(keys())
+        if site.store.prefix:
+            odd.append("")  # the folder's own marker, which a listing below it does not show
+        await _delete_odd(site, odd)
         await site.store.delete(locks)
     except BatchError as error:
         error.add_note(f"delete({str(site.url)!r}, force=True) deletes the rest")
         raise
     if site.url.scheme == "file":
         await _remove_folder(site)
+
+
+async def _delete_odd(site: Site, keys: Sequence[str]) -> None:
+    """Delete what others put there under keys that a store makes none of, such as `folder/`."""
+    provider, prefix = site.store.provider, site.store.prefix
+    size = provider.limits.delete
+    for batch in (keys[at : at + size] for at in range(0, len(keys), size)):
+        failed = await provider.delete([prefix + key for key in batch])
+        if failed:
+            raise BatchError(f"{len(failed)} objects were not deleted", [*failed.values()])
 
 
 async def _remove_folder(site: Site) -> None:

@@ -11,6 +11,7 @@ import anyio
 from asyncstore.errors import (
     DatasetCorruptError,
     DatasetNotFoundError,
+    InvalidPathError,
     NotFoundError,
     NotSupportedError,
 )
@@ -19,6 +20,7 @@ from asyncstore.format.fields import JSON_BYTES
 from asyncstore.format.keys import HISTORY, HISTORY_PICKLED, META, is_lock
 from asyncstore.format.versions import MAIN
 from asyncstore.store._together import each
+from asyncstore.url import check_key
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
@@ -183,6 +185,15 @@ def absent(op: str, site: Site, /) -> DatasetNotFoundError:
 def is_marker(meta: ObjectMeta, /) -> bool:
     """Whether an object stands for a folder, as some consoles make them, and holds nothing."""
     return meta.size == 0 and (not meta.key or meta.key.endswith("/"))
+
+
+def is_legal(key: str, /) -> bool:
+    """Whether a store would make an object of this key; others may have made some of any."""
+    try:
+        check_key(key)
+    except InvalidPathError:
+        return False
+    return True
 
 
 @asynccontextmanager

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import aclosing, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -119,11 +119,12 @@ async def _copy_parts(
     copied = _Copied()
 
     async def parts() -> AsyncIterator[ObjectMeta]:
-        async for meta in source.objects():
-            if meta.key in (HISTORY, META):
-                copied.root_files[meta.key] = meta
-            else:
-                yield meta
+        async with aclosing(source.objects()) as objects:
+            async for meta in objects:
+                if meta.key in (HISTORY, META):
+                    copied.root_files[meta.key] = meta
+                else:
+                    yield meta
 
     async def one(meta: ObjectMeta) -> None:
         made = await _copy_one(source, target, meta)

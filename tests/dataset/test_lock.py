@@ -429,13 +429,18 @@ async def test_a_forked_child_has_no_share_in_its_parents_lock(child, place, qui
     assert process.returncode == 0
 
 
+def forget(left):
+    left.clear()
+    gc.collect()
+
+
 @on_disk
 async def test_a_dataset_that_nobody_closed_can_be_opened_again_in_its_process(place):
     ds = await asyncstore.empty(place / "ds")
     left = [ds]
     del ds
     with pytest.warns(ResourceWarning, match="unclosed store"):
-        left.clear() or gc.collect()
+        forget(left)
     async with await asyncstore.load(place / "ds", read_only=False) as ds:
         await ds.store.put("k", b"")
     assert LOCK not in await place.keys("ds")
