@@ -34,14 +34,13 @@ from asyncstore.http.body import (
 )
 from asyncstore.http.chunked import ChunkedDecoder
 from asyncstore.http.head import CHUNKED, HEAD_MAX, UNTIL_CLOSE, Head, is_bad_start, read_head
-from asyncstore.http.message import Response, TooLongError
+from asyncstore.http.message import BUFFERS, Origin, Request, Response, TooLongError
 from asyncstore.http.system import unread, unsent_by_system
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from asyncstore.errors import Outcome
-    from asyncstore.http.message import Request
     from asyncstore.http.options import EngineOptions
     from asyncstore.types import Buffer
 
@@ -51,6 +50,9 @@ _SMALL = 64 << 10  # a request's body below this travels with its head
 _REQUEST_TIMEOUT = 408
 _INTERIM_MAX = 16  # 1xx answers before the final one
 _GROWING_MAX = 1 << 30
+
+_NO_REQUEST = Request("GET", Origin("http", "", 80), "/")
+_NO_SINK = Whole(0, None)
 
 _IDLE, _HEAD, _LENGTH, _CHUNKS, _CLOSE = range(5)
 
@@ -85,10 +87,10 @@ class Connection(asyncio.BufferedProtocol):
         self._filled = 0  # of the scratch buffer, while in a head
         self._state = _IDLE
         self._future: asyncio.Future[Any] | None = None
-        self._request: Request | None = None
+        self._request: Request = _NO_REQUEST
         self._streamed = False
         self._head: Head = cast("Head", None)
-        self._sink: Whole | Growing | Capped | Queued = cast("Whole", None)
+        self._sink: Whole | Growing | Capped | Queued = _NO_SINK
         self._left = 0  # of the body
         self._chunks: ChunkedDecoder | None = None
         self._interims = 0
@@ -198,11 +200,11 @@ class Connection(asyncio.BufferedProtocol):
     def abort(self) -> None:
         """Close at once, dropping what is on its way; a waiting exchange is not told."""
         self._future = None
-        self._request = None
+        self._request = _NO_REQUEST
         self._state = _IDLE
         self._out.clear()
         self._window = self._scratch_view
-        self._sink = cast("Whole", None)
+        self._sink = _NO_SINK
         self.closing = True
         if self._transport is not None:
             self._transport.abort()
@@ -220,7 +222,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def _send(self, head: bytes, body: Any) -> None:
         write = self._transport.write
-        if isinstance(body, bytes | bytearray | memoryview):
+        if isinstance(body, BUFFERS):
             size = len(body)
             self._large = size >= _SMALL
             if not self._large:
@@ -281,9 +283,7 @@ class Connection(asyncio.BufferedProtocol):
                 self._on_partial_head()
                 return
             end += 4
-            head = read_head(
-                str(self._scratch_view[:end], "latin-1"), cast("Request", self._request).method
-            )
+            head = read_head(str(self._scratch_view[:end], "latin-1"), self._request.method)
             if head.status >= 200:  # noqa: PLR2004
                 break
             self._on_interim(head, end)
@@ -305,7 +305,7 @@ class Connection(asyncio.BufferedProtocol):
         self._filled = len(rest)
 
     def _on_head(self, head: Head, end: int) -> None:
-        request = cast("Request", self._request)
+        request = self._request
         if self._large and (self._out or self._unsent()):
             head = self._on_early(head)
         if head.status == _REQUEST_TIMEOUT and self.served and not head.keep:
@@ -314,8 +314,6 @@ class Connection(asyncio.BufferedProtocol):
             return
         self._head = head
         self._window = self._scratch_view
-        self._mark = monotonic()
-        self._marked = self.received + self.sent
         length = head.length
         good = 200 <= head.status < 300  # noqa: PLR2004
         if good:
@@ -325,6 +323,8 @@ class Connection(asyncio.BufferedProtocol):
             self._left = there - length
             self._finish_small(head, self._scratch_view[end : end + length], good=good)
             return
+        self._mark = monotonic()
+        self._marked = self.received + self.sent
         self._sink = self._make_sink(request, head, good=good)
         if self._streamed and not self._resolve((head, self._sink)):
             # Cancelled while the head was on its way: nobody will read the body.
@@ -452,7 +452,7 @@ class Connection(asyncio.BufferedProtocol):
     # Ending.
 
     def _finish_small(self, head: Head, body: memoryview, *, good: bool) -> None:
-        into = cast("Request", self._request).into
+        into = self._request.into
         result: Buffer
         if good and into is not None:
             result = into[: len(body)]
@@ -463,7 +463,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def _finish(self) -> None:
         """End a body: check its length, hand it over, free the connection."""
-        request = cast("Request", self._request)
+        request = self._request
         sink = self._sink
         good = 200 <= self._head.status < 300  # noqa: PLR2004
         wanted = request.length
@@ -482,11 +482,11 @@ class Connection(asyncio.BufferedProtocol):
     def _end(self, head: Head, response: Response | None) -> None:
         surplus, self._left = self._left, 0
         sink = self._sink
-        self._sink = cast("Whole", None)
+        self._sink = _NO_SINK
         if self._held:
             self._flow()
         self._state = _IDLE
-        self._request = None
+        self._request = _NO_REQUEST
         self._chunks = None
         self._window = self._scratch_view
         if response is not None:
@@ -494,7 +494,7 @@ class Connection(asyncio.BufferedProtocol):
         else:
             cast("Queued", sink).finish()
         self.served += 1
-        if surplus or not head.keep or self._out or not self.usable:
+        if surplus or not head.keep or self._out:
             self.closing = True
             self._out.clear()
             self._transport.abort()
@@ -522,9 +522,7 @@ class Connection(asyncio.BufferedProtocol):
             sink.fail(error)
 
     def _outcome(self) -> Outcome:
-        request = self._request
-        read = request is None or request.method in ("GET", "HEAD")
-        return "not_applied" if read else "unknown"
+        return "not_applied" if self._request.method in ("GET", "HEAD") else "unknown"
 
     def _cut(self) -> StoreError | Stale:
         if self._state == _HEAD and self.served and not self._filled and not self._interims:

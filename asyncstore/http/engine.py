@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Self
 from asyncstore.errors import ConfigurationError, IntegrityError, UnavailableError
 from asyncstore.http.connection import Connection, Stale
 from asyncstore.http.head import request_head
+from asyncstore.http.message import BUFFERS
 from asyncstore.http.options import DEADLINE, EngineOptions
 from asyncstore.http.pool import Pool, closed_error
 from asyncstore.http.proxy import proxy_for
@@ -135,10 +136,7 @@ class Engine:
 
     def _head(self, request: Request, pool: Pool) -> bytes:
         body = request.body
-        if isinstance(body, bytes | bytearray | memoryview):
-            length = len(body)
-        else:
-            length = sum(map(len, body))
+        length = len(body) if isinstance(body, BUFFERS) else sum(map(len, body))
         if pool.guarded:
             _check_clear(request, pool)
         target = request.target

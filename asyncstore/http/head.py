@@ -26,9 +26,12 @@ UNTIL_CLOSE = -2
 
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _STATUS_LINE = re.compile(r"HTTP/1\.([01]) ([1-5][0-9]{2})(?: [\t\x20-\x7e\x80-\xff]*)?\r\n")
-_LINE = re.compile(r"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[ \t]*([\t\x20-\x7e\x80-\xff]*)\r\n")
+_LINES = re.compile(r"(?:[!#$%&'*+\-.^_`|~0-9A-Za-z]++:[\t\x20-\x7e\x80-\xff]*+\r\n)*+\r\n")
 _OURS = frozenset({"host", "content-length", "transfer-encoding", "connection", "expect"})
+_CRLF = 2
 _NO_BODY = frozenset({204, 304})
+
+_WITH_BODY = frozenset({"PUT", "POST", "PATCH"})
 
 _good_names: set[str] = set()
 _GOOD_NAMES_MAX = 1024
@@ -76,13 +79,12 @@ def request_head(
         raise ConfigurationError("a header's value is printable ASCII")
     if not (target.isascii() and target.isprintable()) or " " in target or not target:
         raise ConfigurationError("a request's target is percent-encoded ASCII")
-    lines = [f"{method} {target} HTTP/1.1\r\nhost: {authority}\r\n"]
-    lines += [f"{name}: {value}\r\n" for name, value in headers.items()]
-    if length or method in ("PUT", "POST", "PATCH"):
-        lines.append(f"content-length: {length}\r\n\r\n")
-    else:
-        lines.append("\r\n")
-    return "".join(lines).encode("ascii")
+    start = f"{method} {target} HTTP/1.1\r\nhost: {authority}\r\n"
+    if headers:
+        start += "\r\n".join(map(": ".join, headers.items())) + "\r\n"
+    if length or method in _WITH_BODY:
+        start += f"content-length: {length}\r\n"
+    return f"{start}\r\n".encode("ascii")
 
 
 def _check_names(headers: Mapping[str, str]) -> bool:
@@ -114,6 +116,8 @@ def read_head(text: str, method: str) -> Head:
     connection = headers.get("connection")
     if connection is None:
         keep = modern
+    elif connection == "keep-alive":
+        keep = True
     else:
         said = {token.strip().lower() for token in connection.split(",")}
         keep = "close" not in said and (modern or "keep-alive" in said)
@@ -121,27 +125,27 @@ def read_head(text: str, method: str) -> Head:
 
 
 def _read_lines(text: str, start: int) -> dict[str, str]:
-    headers: dict[str, str] = {}
-    position = start
-    count = 0
-    for match in _LINE.finditer(text, start):
-        if match.start() != position:
-            break
-        position = match.end()
-        count += 1
-        name, value = match.groups()
-        name = name.lower()
-        value = value.rstrip(" \t")
-        if name in headers:
-            if name in ("content-length", "transfer-encoding"):
-                raise IntegrityError(f"the answer has two {name} headers")
-            value = f"{headers[name]}, {value}"
-        headers[name] = value
-    if position != len(text) - 2:
+    if _LINES.fullmatch(text, start) is None:
         raise IntegrityError("the answer has a malformed header line")
-    if count > HEADERS_MAX:
+    headers: dict[str, str] = {}
+    # One expression has said that all lines are good; what is left is to take them apart.
+    lines = text[start:-4].split("\r\n") if len(text) - start > _CRLF else []
+    for line in lines:
+        name, _, value = line.partition(":")
+        name = name.lower()
+        if name in headers:
+            _join(headers, name, value.strip(" \t"))
+        else:
+            headers[name] = value.strip(" \t")
+    if len(lines) > HEADERS_MAX:
         raise IntegrityError(f"the answer has more than {HEADERS_MAX} headers")
     return headers
+
+
+def _join(headers: dict[str, str], name: str, value: str) -> None:
+    if name in ("content-length", "transfer-encoding"):
+        raise IntegrityError(f"the answer has two {name} headers")
+    headers[name] = f"{headers[name]}, {value}"
 
 
 def _body_length(headers: dict[str, str], status: int, method: str, *, modern: bool) -> int:

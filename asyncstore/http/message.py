@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
 _PORTS = {"http": 80, "https": 443}
 
+BUFFERS = (bytes, bytearray, memoryview)
+"""What is one buffer, and not a sequence of them."""
+
 Body: TypeAlias = "Buffer | Sequence[Buffer]"
 
 

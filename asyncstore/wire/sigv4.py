@@ -10,15 +10,19 @@ from __future__ import annotations
 import time
 from hashlib import sha256
 from hmac import digest
+from operator import itemgetter
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from asyncstore.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
+    from typing import Any, TypeAlias
 
     from asyncstore.types import Buffer
+
+    _List: TypeAlias = tuple[str, Callable[[Mapping[str, str]], tuple[Any, ...]], str]
 
 UNSIGNED_PAYLOAD = "UNSIGNED-PAYLOAD"
 EMPTY_SHA256 = sha256(b"").hexdigest()
@@ -69,8 +73,9 @@ class Signer:
     __slots__ = (
         "_access_key",
         "_day",
-        "_key",
+        "_inner",
         "_lists",
+        "_outer",
         "_prefix",
         "_region",
         "_scope",
@@ -100,8 +105,8 @@ class Signer:
         self._day = ""
         self._scope = ""
         self._prefix = ""
-        self._key = b""
-        self._lists: dict[tuple[str, ...], tuple[tuple[str, ...], str]] = {}
+        self._inner = self._outer = sha256()
+        self._lists: dict[tuple[str, ...], _List] = {}
 
     def __repr__(self) -> str:
         return f"Signer({self._region}/{self._service})"
@@ -203,18 +208,23 @@ class Signer:
         key = tuple(headers)
         known = self._lists.get(key)
         if known is None:
-            ordered = tuple(sorted(name for name in key if name not in _UNSIGNED))
-            known = ordered, ";".join(ordered)
+            known = _list_of(key)
             if len(self._lists) < 256:  # noqa: PLR2004 - users may invent metadata's names
                 self._lists[key] = known
-        ordered, names = known
-        return "".join([f"{name}:{_trim(headers[name])}\n" for name in ordered]), names
+        form, pick, names = known
+        lines = form % pick(headers)
+        if "  " in lines or ": " in lines or " \n" in lines:  # perhaps what must be folded
+            lines = form % tuple(map(_fold, pick(headers)))
+        return lines, names
 
     def _signature(self, canonical: str, stamp: str) -> str:
         hashed = sha256(canonical.encode()).hexdigest()
-        return digest(
-            self._key, f"{_ALGORITHM}\n{stamp}\n{self._scope}\n{hashed}".encode(), "sha256"
-        ).hex()
+        # HMAC by its definition: the states after the padded key are kept for the day.
+        inner = self._inner.copy()
+        inner.update(f"{_ALGORITHM}\n{stamp}\n{self._scope}\n{hashed}".encode())
+        outer = self._outer.copy()
+        outer.update(inner.digest())
+        return outer.hexdigest()
 
     def _set_time(self, second: int) -> None:
         self._stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(second))
@@ -223,7 +233,7 @@ class Signer:
             key = f"AWS4{self._secret}".encode()
             for part in (day, self._region, self._service, "aws4_request"):
                 key = digest(key, part.encode(), "sha256")
-            self._key = key
+            self._inner, self._outer = sha256(_padded(key, 0x36)), sha256(_padded(key, 0x5C))
             self._day = day
             self._scope = f"{day}/{self._region}/{self._service}/aws4_request"
             self._prefix = (
@@ -232,8 +242,19 @@ class Signer:
         self._second = second
 
 
-def _trim(value: str) -> str:
+def _list_of(names: tuple[str, ...]) -> _List:
+    """Return how headers of these names are written, picked and listed in canonical form."""
+    ordered = sorted(name for name in names if name not in _UNSIGNED)
+    if len(ordered) == 1:  # `host` alone, of which itemgetter would make no tuple
+        return f"{ordered[0]}:%s\n", lambda headers: (headers[ordered[0]],), ordered[0]
+    form = "".join(f"{name.replace('%', '%%')}:%s\n" for name in ordered)
+    return form, itemgetter(*ordered), ";".join(ordered)
+
+
+def _padded(key: bytes, byte: int) -> bytes:
+    return bytes(k ^ byte for k in key.ljust(64, b"\0"))
+
+
+def _fold(value: str) -> str:
     """Fold runs of spaces, as the canonical form wants."""
-    if "  " in value or value[:1] == " " or value[-1:] == " ":
-        return " ".join(value.split())
-    return value
+    return " ".join(value.split())
