@@ -23,8 +23,8 @@ class Crc32c:
 
     __slots__ = ("value",)
 
-    def __init__(self) -> None:
-        self.value = 0
+    def __init__(self, value: int = 0) -> None:
+        self.value = value
 
     def update(self, data: Buffer) -> None:
         """Add bytes. Anything but `bytes` is copied in small steps, since the package asks so."""
@@ -34,6 +34,12 @@ class Crc32c:
         view = memoryview(data)
         for at in range(0, len(view), _STEP):
             self.value = google_crc32c.extend(self.value, bytes(view[at : at + _STEP]))
+
+    async def followed_by(self, data: Buffer) -> Crc32c:
+        """Return the checksum with many bytes added, letting others run in between."""
+        longer = Crc32c(self.value)
+        await _add(longer, data)
+        return longer
 
     @property
     def text(self) -> str:
@@ -57,9 +63,7 @@ class _Md5:
 
 async def crc32c_of(data: Buffer, /) -> str:
     """Return the CRC-32C of a large buffer, letting others run in between."""
-    running = Crc32c()
-    await _add(running, data)
-    return running.text
+    return (await Crc32c().followed_by(data)).text
 
 
 class Check:

@@ -121,10 +121,10 @@ class GCSUpload:
         # At least one byte stays for the last request.
         ready = max(0, (len(self._tail) + len(view) - 1) // gcs.QUANTUM * gcs.QUANTUM)
         used = max(0, ready - len(self._tail))
+        crc = await self._crc.followed_by(view) if self._crc is not None else None
         if ready:
             await self._push([memoryview(self._tail), view[:used]], ready)
-        if self._crc is not None:
-            self._crc.update(view)
+        self._crc = crc
         self._base += ready
         self._tail = bytes(view[used:]) if ready else self._tail + bytes(view)
 
