@@ -157,10 +157,10 @@ class Site:
         return True
 
     async def objects(self) -> AsyncGenerator[ObjectMeta]:
-        """Iterate over what is here, but for locks and the markers that consoles make."""
+        """Iterate over what is here, but for locks, probes and the markers that consoles make."""
         try:
             async for meta in self.store.list():
-                if not is_lock(meta.key) and not is_marker(meta):
+                if not (is_lock(meta.key) or is_probe(meta.key) or is_marker(meta)):
                     yield meta
         except NotFoundError:
             if self.url.scheme != "file":
@@ -185,6 +185,11 @@ def absent(op: str, site: Site, /) -> DatasetNotFoundError:
 def is_marker(meta: ObjectMeta, /) -> bool:
     """Whether an object stands for a folder, as some consoles make them, and holds nothing."""
     return meta.size == 0 and (not meta.key or meta.key.endswith("/"))
+
+
+def is_probe(key: str, /) -> bool:
+    """Whether an object is there for a moment only, to find out what the service can."""
+    return key.rpartition("/")[2].startswith(".asyncstore-probe-")
 
 
 def is_legal(key: str, /) -> bool:

@@ -1,5 +1,9 @@
 """What is left when a copy, a rename or a deletion is stopped in the middle: no half dataset."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import anyio
 import pytest
 
@@ -16,6 +20,9 @@ from asyncstore.errors import (
 from asyncstore.format.keys import HISTORY, META
 from asyncstore.providers.memory import MemoryProvider
 from asyncstore.types import Page
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
 
 pytestmark = pytest.mark.anyio
 
@@ -317,7 +324,11 @@ async def test_renaming_on_disk_is_one_rename(dataset, tmp_path, monkeypatch):
 
 
 async def test_a_dataset_that_was_renamed_or_deleted_takes_no_more_writes(tmp_path):
-    for n, away in enumerate((lambda path: asyncstore.rename(path, "new"), asyncstore.delete)):
+    ways: list[Callable[..., Awaitable[object]]] = [
+        lambda path: asyncstore.rename(path, "new"),
+        asyncstore.delete,
+    ]
+    for n, away in enumerate(ways):
         path = tmp_path / f"{n}/ds"
         async with await asyncstore.empty(path) as ds:
             await ds.store.put("k", b"")

@@ -207,6 +207,14 @@ async def test_of_many_who_open_or_create_all_get_the_dataset(place):
     assert sorted(await place.keys("ds")) == ROOT_FILES
 
 
+async def test_another_stores_probe_of_its_service_is_in_nobodys_way(place):
+    async with place.store("ds") as store:
+        await store.put(".asyncstore-probe-0123456789abcdef", b"")
+    await make(place, "ds")
+    await asyncstore.copy(place / "ds", place / "ds2", **place.ends)
+    assert len(await place.keys("ds2")) == len(TREE) + 2
+
+
 # ---- exists
 
 
