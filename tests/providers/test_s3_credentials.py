@@ -645,6 +645,26 @@ async def test_keys_are_renewed_in_the_middle_of_work(connect, ministack):
     assert 3 <= len(handed) <= 12
 
 
+async def test_an_upload_goes_on_with_renewed_keys_and_sends_no_part_twice(connect, ministack):
+    handed = []
+
+    def source():
+        handed.append(minted(ministack, seconds=2))
+        return handed[-1].creds
+
+    provider = connect(source)
+    sent = provider._client.engine.counters
+    upload = await provider.begin_upload("long")
+    before = sent().requests
+    for number in range(1, 7):
+        await upload.put_part(number, bytes([number]) * (5 << 20))
+        await asyncio.sleep(0.6)
+    assert sent().requests - before == 6
+    await upload.complete()
+    assert (await provider.head("long")).size == 30 << 20
+    assert len(handed) >= 2
+
+
 async def test_an_instances_keys_are_renewed_before_they_end(connect, ministack, env):
     with Instance(lambda: minted(ministack, seconds=3)) as instance:
         env(**instance.environment, AWS_EC2_METADATA_DISABLED="false")

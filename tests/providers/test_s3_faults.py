@@ -31,7 +31,15 @@ from asyncstore.errors import (
     UnavailableError,
 )
 from asyncstore.http import Response
-from asyncstore.providers.s3 import S3Provider, capabilities, client, copying, faults
+from asyncstore.providers.s3 import (
+    S3Provider,
+    capabilities,
+    checksums,
+    client,
+    copying,
+    faults,
+    writing,
+)
 from asyncstore.testing.bytefake import ByteFake, answers, chunked
 from asyncstore.testing.canary import CANARY_SECRET, CANARY_TOKEN
 from asyncstore.testing.small_http import Reply, SmallServer
@@ -481,6 +489,34 @@ async def test_metadata_that_no_header_carries_is_refused_before_anything_is_sen
     with pytest.raises(ConfigurationError):
         await s3.begin_upload("k", metadata=metadata, content_type=content_type)
     assert not fake.calls
+
+
+@pytest.mark.parametrize("name", ["seaweedfs", "ministack"])
+@pytest.mark.parametrize("kind", ["crc64nvme", "md5"])
+async def test_a_service_refuses_bytes_that_were_altered_on_their_way(
+    name, kind, request, monkeypatch
+):
+    """As good as altered: the checksum is of other bytes."""
+    server = request.getfixturevalue(name)
+    provider = S3Provider(server.make_bucket(), Settings(creds=server.creds))
+    (await provider._probes.facts()).crc = kind == "crc64nvme"
+    honest = checksums.compute
+
+    async def compute(kind, data):
+        return await honest(kind, bytes(data) + b"!")
+
+    upload = await provider.begin_upload("up")
+    with monkeypatch.context() as patch:
+        patch.setattr(writing, "compute", compute)
+        with pytest.raises(IntegrityError) as caught:
+            await provider.put("k", b"hello")
+        assert caught.value.outcome == "not_applied"
+        with pytest.raises(IntegrityError):
+            await upload.put_part(1, b"hello")
+    await upload.abort()
+    with pytest.raises(NotFoundError):
+        await provider.head("k")
+    await provider.aclose()
 
 
 # Uploads.

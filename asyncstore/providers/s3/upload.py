@@ -135,7 +135,12 @@ class S3Upload:
         self._check_open("complete")
         parts = self._check_parts()
         body = wire.complete_request(parts)
-        headers = {"content-type": "application/xml", **self._headers}
+        total = str(sum(self._sizes.values()))
+        headers = {
+            "content-type": "application/xml",
+            "x-amz-mp-object-size": total,  # which the service compares, where it knows of it
+            **self._headers,
+        }
         crc = self._joined_crc(parts)
         if crc is not None:
             headers |= {CRC: crc, "x-amz-checksum-type": "FULL_OBJECT"}
