@@ -435,3 +435,15 @@ async def test_rename_stays_in_its_bucket(place):
     with pytest.raises(InvalidPathError, match="copy"):
         await asyncstore.rename(place / "ds", other, **place.access)
     assert len(await place.keys("ds")) == len(TREE) + 2
+
+
+@pytest.mark.parametrize("where", [("seaweedfs", "trio")], ids="-".join)
+async def test_the_whole_life_of_a_dataset_on_trio_over_a_service(place):
+    await make(place, "ds")
+    await asyncstore.copy(place / "ds", place / "ds2", **place.ends)
+    async with await asyncstore.rename(place / "ds2", "ds3", **place.access) as ds:
+        assert bytes(await ds.store.get("x/chunks/1")) == b"one"
+    expected = [place / "ds", place / "ds3"]
+    assert await asyncstore.list(place.base, **place.access) == expected
+    await asyncstore.delete(place / "ds", **place.access)
+    assert await asyncstore.list(place.base, **place.access) == expected[1:]
