@@ -367,6 +367,8 @@ class Store:
     ) -> ObjectMeta:
         """Copy an object with its metadata: at the service where it can, else through here.
 
+        Through here, a target that holds no metadata, such as a file, gets the bytes alone.
+
         Args:
             source: the object.
             target: where to; replaced where it exists.
@@ -394,13 +396,14 @@ class Store:
             return there._mine(copied)  # noqa: SLF001
         async with self._live.provider().open(here_key, if_match=if_match) as stream:
             found = stream.meta
+            carried = there._live.provider().limits.metadata  # noqa: SLF001
             return await there.put_stream(
                 target,
                 stream,
                 size=found.size,
                 if_absent=if_absent,
-                content_type=found.content_type,
-                metadata=_visible(found.metadata) or None,
+                content_type=found.content_type if carried else None,
+                metadata=_visible(found.metadata) if carried else None,
             )
 
     async def move(
