@@ -4,6 +4,8 @@ import asyncio
 import errno
 import os
 import stat
+import time
+from itertools import pairwise
 
 import pytest
 from blockbuster import BlockBuster
@@ -69,6 +71,21 @@ async def test_every_rewrite_changes_the_version(provider):
     etags = [(await provider.put("k", b"same")).etag for _ in range(500)]
     assert len(set(etags)) == 500
     assert (await provider.head("k")).etag == etags[-1]
+
+
+@pytest.mark.asyncio
+async def test_a_clock_that_stands_still_or_goes_back_makes_no_version_twice(
+    provider, tmp_path, monkeypatch
+):
+    now = (await provider.head((await provider.put("k", b"x")).key)).modified
+    for still in (0, -3600):
+        clock = int(now.timestamp() * 1e9) + still * 10**9
+        monkeypatch.setattr(time, "time_ns", lambda clock=clock: clock)
+        times = []
+        for _ in range(5):
+            await provider.put("k", b"x")
+            times.append((tmp_path / "k").stat().st_mtime_ns)
+        assert [later - first for first, later in pairwise(times)] == [1] * 4
 
 
 @pytest.mark.asyncio

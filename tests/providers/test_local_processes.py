@@ -14,9 +14,17 @@ from asyncstore.errors import UnavailableError
 from asyncstore.providers.local import LocalProvider, locking
 
 INCREMENT = """
-import asyncio, sys
+import asyncio, os, sys, time
 from asyncstore.errors import AlreadyExistsError, PreconditionError
 from asyncstore.providers.local import LocalProvider
+
+rename = os.rename
+
+def slowly(*args, **options):
+    time.sleep(0.002)  # between the look at the version and the rename: a race would be lost
+    rename(*args, **options)
+
+os.rename = slowly
 
 async def main():
     provider = LocalProvider(sys.argv[1], durability="deferred")
