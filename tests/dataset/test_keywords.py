@@ -177,3 +177,13 @@ async def test_a_link_to_a_dataset_is_opened_and_deleted_through(tmp_path):
     assert await asyncstore.list(tmp_path) == [str(tmp_path / "moved")]
     with pytest.raises(DatasetNotFoundError):
         await asyncstore.load(tmp_path / "link")
+
+
+async def test_nothing_is_written_where_a_dataset_is_refused_not_even_a_lock(tmp_path):
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other/file").write_bytes(b"mine")
+    before = (tmp_path / "other").stat().st_mtime_ns
+    for function in (asyncstore.empty, asyncstore.dataset):
+        with pytest.raises(asyncstore.DatasetExistsError):
+            await function(tmp_path / "other")
+    assert (tmp_path / "other").stat().st_mtime_ns == before
