@@ -9,10 +9,8 @@ from typing import TYPE_CHECKING
 
 from asyncstore.datasets.site import Root, Site, closing_on_error
 from asyncstore.errors import (
-    DatasetCorruptError,
     DatasetNotFoundError,
     InvalidPathError,
-    NotFoundError,
     PermissionDeniedError,
     StoreError,
     UnauthenticatedError,
@@ -29,6 +27,10 @@ if TYPE_CHECKING:
 
 _NAME = re.compile(r"[A-Za-z0-9_\-]+")
 _NAME_ON_DISK = re.compile(r"[A-Za-z0-9_ .\-]+")
+
+
+class UnknownVersionError(DatasetNotFoundError):
+    """The dataset is there, and has no such branch or commit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +82,7 @@ async def find(op: str, path: PathLike, opener: Opener, /) -> Found:
         if not isinstance(trouble, DatasetNotFoundError | InvalidPathError):
             raise trouble
         known = ", ".join(sorted(found.root.history.branches)[:5])
-        raise DatasetNotFoundError(
+        raise UnknownVersionError(
             f"the dataset has no branch or commit {address!r}; its branches are {known}"
         ).at(op, base)
     return Found(found.site, found.root, address)
@@ -112,8 +114,8 @@ async def explain(op: str, path: PathLike, opener: Opener, /) -> None:
         return
     try:
         found = await _read(base, opener)
-    except (InvalidPathError, NotFoundError, DatasetCorruptError):
-        return
+    except StoreError:
+        return  # what was asked for is absent, whatever is beside it
     if found is None:
         return
     await found.site.store.aclose()

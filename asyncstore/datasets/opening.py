@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Unpack
 
 from asyncstore.datasets import options
 from asyncstore.datasets.deleting import replace
-from asyncstore.datasets.finding import check_name, explain, find
+from asyncstore.datasets.finding import UnknownVersionError, check_name, explain, find
 from asyncstore.datasets.handle import Dataset
 from asyncstore.datasets.lock import acquire
 from asyncstore.datasets.site import Site, absent, closing_on_error
@@ -114,6 +114,8 @@ async def dataset(
         return await opening.new(path, access, overwrite=True)
     try:
         return await opening.existing(path, access)
+    except UnknownVersionError:
+        raise
     except DatasetNotFoundError:
         if read_only:
             raise
@@ -299,7 +301,7 @@ def _commit(site: Site, root: Root, address: str | None, op: str) -> str:
     commit = root.history.find(address or MAIN)
     if commit is None:
         what = f"no version {address!r}" if address else f"no branch {MAIN!r}"
-        raise DatasetNotFoundError(f"the dataset has {what}").at(op, str(site.url))
+        raise UnknownVersionError(f"the dataset has {what}").at(op, str(site.url))
     return commit
 
 

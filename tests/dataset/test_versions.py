@@ -75,10 +75,8 @@ async def test_a_past_commit_is_not_written_to(versions, place):
 async def test_an_unknown_version_says_which_there_are(versions, place):
     path = await versions("ds")
     for function in (asyncstore.load, asyncstore.dataset):
-        with pytest.raises((DatasetNotFoundError, InvalidPathError), match=r"gone|@"):
+        with pytest.raises(DatasetNotFoundError, match=r"'gone'; its branches are dev/x, main"):
             await function(f"{path}@gone", **place.access)
-    with pytest.raises(DatasetNotFoundError, match=r"'gone'; its branches are dev/x, main"):
-        await asyncstore.load(f"{path}@gone", **place.access)
 
 
 async def test_an_at_sign_may_be_part_of_the_path(versions, place):
