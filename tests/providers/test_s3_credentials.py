@@ -457,7 +457,7 @@ async def test_an_end_is_told_in_any_of_its_forms(connect, ministack, form):
         ({"aws_secret_access_key": CANARY_SECRET}, "no aws_access_key_id"),
         ({"aws_session_token": CANARY_TOKEN}, "no aws_access_key_id"),
         ({"aws_access_key_id": None, "aws_secret_access_key": None}, "is a variable unset"),
-        ({"aws_access_key_id": 7, "aws_secret_access_key": CANARY_SECRET}, "is a int"),
+        ({"aws_access_key_id": 7, "aws_secret_access_key": CANARY_SECRET}, "of type int"),
         ({"aws_access_key_id": "", "aws_secret_access_key": CANARY_SECRET}, "is empty"),
         ({"aws_access_key_id": "x", "aws_secret_access_key": CANARY_SECRET + "\n"}, "white space"),
         ({"aws_access_key_id": "x", "aws_secret_access_key": CANARY_SECRET + "é"}, "no key has"),
@@ -827,6 +827,43 @@ async def test_a_credential_process_does_not_outlive_a_cancelled_wait(
         os.kill(int(pid.read_text()), 0)
 
 
+async def test_the_services_that_hand_out_keys_are_not_followed_elsewhere(
+    connect, ministack, write, env
+):
+    profile = static_profile(ministack, "profile base") + (
+        f"[profile lab]\nrole_arn = {ministack.role_arn}\nsource_profile = base\n"
+    )
+    write("config", profile)
+    with SmallServer(lambda _: Reply(200)) as other:
+        away = Reply(307, b"", {"location": f"{other.url}/"})
+        with SmallServer(lambda _: away) as sts:
+            env(AWS_ENDPOINT_URL_STS=sts.url)
+            with pytest.raises(StoreError):
+                await connect({"profile_name": "lab"}).head("k")
+            assert sts.calls
+            assert all("expect" not in call.headers for call in sts.calls)
+        assert not other.calls
+
+
+async def test_a_service_that_hands_out_keys_and_fails_is_unavailable(
+    connect, ministack, write, env
+):
+    profile = static_profile(ministack, "profile base") + (
+        f"[profile lab]\nrole_arn = {ministack.role_arn}\nsource_profile = base\n"
+    )
+    write("config", profile)
+    with SmallServer(lambda _: Reply(500)) as sts:
+        env(AWS_ENDPOINT_URL_STS=sts.url)
+        with pytest.raises(UnavailableError):
+            await connect({"profile_name": "lab"}).head("k")
+    env(AWS_ENDPOINT_URL_STS="http://127.0.0.1:9")
+    with pytest.raises(UnavailableError, match="could not be reached"):
+        await connect({"profile_name": "lab"}).head("k")
+    env(AWS_ENDPOINT_URL_STS="http://sts.example")
+    with pytest.raises(ConfigurationError, match="plain HTTP"):
+        await connect({"profile_name": "lab"}).head("k")
+
+
 # Secrets.
 
 
@@ -877,3 +914,19 @@ async def test_every_row_of_the_reference_names_a_test():
     }
     assert len(named) > 40
     assert named <= found
+
+
+async def test_keys_in_a_dict_load_no_sdk():
+    code = (
+        "import sys\n"
+        "from asyncstore.providers.s3 import S3Provider\n"
+        "from asyncstore.types import Settings\n"
+        "S3Provider('bucket', Settings(creds={'aws_access_key_id': 'a', "
+        "'aws_secret_access_key': 'b'}))\n"
+        "print(sorted({'botocore', 'aiobotocore', 'aiohttp'} & set(sys.modules)))\n"
+    )
+    child = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", code, stdout=asyncio.subprocess.PIPE
+    )
+    out, _ = await child.communicate()
+    assert out.strip() == b"[]"

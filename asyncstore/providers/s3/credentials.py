@@ -219,7 +219,8 @@ def _meant(name: Any) -> str:
 def _check_text(name: str, value: Any) -> None:
     """Refuse what cannot be the value, without showing it: it may be the secret."""
     if not isinstance(value, str):
-        what = "None; is a variable unset?" if value is None else f"a {type(value).__name__}"
+        unset = value is None
+        what = "None; is a variable unset?" if unset else f"of type {type(value).__name__}"
         raise ConfigurationError(f"creds[{name!r}] is {what}; it must be a text")
     if not value:
         raise ConfigurationError(f"creds[{name!r}] is empty")
