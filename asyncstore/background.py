@@ -109,7 +109,6 @@ class Seat:
     async def _work(self) -> None:
         task = asyncio.current_task()
         while (slot := await self._queue.get()) is not None:
-            slot.task = task
             await slot.work()
             if task is not None:
                 task.uncancel()
@@ -253,6 +252,9 @@ class _Slot(Generic[T]):
     async def work(self) -> None:
         """Run it, as a task of the loop."""
         try:
+            # From here on a cancellation is the task's. Before, the task must not be cancelled:
+            # a coroutine that has not begun would never get here, and nobody would be woken.
+            self.task = asyncio.current_task()
             if self.cancelled and not self.sure:
                 raise asyncio.CancelledError  # noqa: TRY301 - as if it had begun
             self.value = await self.make()
@@ -309,7 +311,6 @@ class _Loop:
 
     def _begin(self, slot: _Slot[Any]) -> None:
         task = self.loop.create_task(slot.work(), context=slot.context)
-        slot.task = task
         self.tasks.add(task)
         task.add_done_callback(self.tasks.discard)
 

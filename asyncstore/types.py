@@ -255,10 +255,24 @@ class Op(NamedTuple):
     size: int | None = None
 
 
+class Verifier(Protocol):
+    """Compares an object's bytes, in order, with what the service says of them."""
+
+    async def add(self, data: Buffer, /) -> None:
+        """Take the next bytes."""
+        ...
+
+    def verify(self) -> None:
+        """Say that these were all; raises `IntegrityError` where they are not the object's."""
+        ...
+
+
 class Stream(Protocol):
     """An object's bytes as they arrive: an async iterator of views, with the metadata.
 
-    A view is valid until the next one is asked for.
+    A view is valid until the next one is asked for. One may have a `check`: the `Verifier` of
+    the whole object, which has seen the bytes handed out so far, or `None`; whoever goes on
+    after a cut goes on with it.
     """
 
     meta: ObjectMeta

@@ -291,3 +291,19 @@ def test_the_interpreter_exits_quietly_with_calls_pending():
         timeout=8,
     )
     assert out == "end\n"
+
+
+@pytest.mark.anyio
+async def test_a_call_cancelled_before_it_has_begun_wakes_its_caller():
+    busy = threading.Event()
+    # The loop is held up, so that the call and its cancellation reach it together.
+    background.loop().call_soon_threadsafe(busy.wait, 5)
+
+    async def never():
+        raise AssertionError("begun")
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(background.call, never)
+        await anyio.wait_all_tasks_blocked()
+        threading.Timer(0.1, busy.set).start()
+        group.cancel_scope.cancel()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from asyncstore import background
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
     from types import TracebackType
 
-    from asyncstore.types import ObjectMeta, Op, Span, Stream
+    from asyncstore.types import Buffer, ObjectMeta, Op, Span, Stream, Verifier
 
 T = TypeVar("T")
 
@@ -64,6 +65,12 @@ class _Open:
         del kind, trace
         return await self._held.aleave(error)
 
+    @property
+    def check(self) -> _Check | None:
+        """See `types.Stream`."""
+        check = getattr(self._stream, "check", None)
+        return None if check is None else _Check(check)
+
     def __aiter__(self) -> Self:
         return self
 
@@ -76,3 +83,15 @@ class _Open:
     async def _next(self) -> memoryview | None:
         # `None` at the end: a StopAsyncIteration cannot leave a coroutine.
         return await anext(self._stream, None)
+
+
+class _Check:
+    """A verifier of the background loop; the stream that it was the check of may be closed."""
+
+    def __init__(self, inner: Verifier) -> None:
+        self._inner = inner
+        self.verify = inner.verify
+
+    async def add(self, data: Buffer, /) -> None:
+        """See `Verifier.add`."""
+        await background.call(partial(self._inner.add, data))

@@ -16,7 +16,7 @@ from asyncio import _get_running_loop
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from types import BuiltinFunctionType, FunctionType, ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from asyncstore import background, registry
 from asyncstore.errors import ConfigurationError
@@ -25,11 +25,14 @@ from asyncstore.store._reading import LARGE
 from asyncstore.types import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, Callable, Coroutine
 
     from asyncstore.layers import Guard
     from asyncstore.provider import Provider
     from asyncstore.url import StoreURL
+
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +167,12 @@ class Live:
         if top is not None and loop is _get_running_loop():
             return top
         return self._find()
+
+    async def there(self, call: Callable[[], Coroutine[Any, Any, T]], /) -> T:
+        """Await what a provider offers besides `Provider`'s calls, where the provider lives."""
+        if self.recipe.engine and _get_running_loop() is None:
+            return await background.call(call)
+        return await call()
 
     def _find(self) -> Provider:
         if self._closed:

@@ -6,6 +6,7 @@ import os
 from collections.abc import Collection
 from contextlib import aclosing
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias
 
 from anyio.to_thread import run_sync
@@ -670,16 +671,17 @@ class Store:
             raise NotSupportedError("this service has no presigned URLs").at(
                 "presign", provider.locate(whole)
             )
-        return await signer.presign(
-            whole, method=method, expires=expires, content_type=content_type
+        sign = partial(
+            signer.presign, whole, method=method, expires=expires, content_type=content_type
         )
+        return await self._live.there(sign)
 
     async def diagnose(self) -> dict[str, Any]:
         """Tell what would be used, and what the service supports, without secrets."""
         facts: dict[str, Any] = {"url": str(self.url), "scheme": self.url.scheme}
         found = ability(self._live.provider(), Diagnoses)  # type: ignore[type-abstract]
         if found is not None:
-            facts.update(await found.diagnose())
+            facts.update(await self._live.there(found.diagnose))
         return facts
 
     def child(self, path: str, /) -> Store:

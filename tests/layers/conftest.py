@@ -32,6 +32,7 @@ class Scripted(MemoryProvider):
         self.calls: list[tuple[Any, ...]] = []
         self.cuts: deque[int] = deque()
         self.cut_error: StoreError | None = None
+        self.checks: list[Any] = []
 
     def fail(self, op, *outcomes):
         self.script.setdefault(op, deque()).extend(outcomes)
@@ -100,6 +101,7 @@ class Cut:
         self._inner = inner
         self._left = provider.cuts.popleft()
         self._error = provider.cut_error
+        self.check = provider.checks.pop() if provider.checks else None
 
     def __aiter__(self):
         return self
@@ -109,6 +111,8 @@ class Cut:
             raise self._error
         view = (await anext(self._inner))[: self._left]
         self._left -= len(view)
+        if self.check is not None:
+            await self.check.add(view)
         return view
 
 

@@ -338,6 +338,44 @@ async def test_a_stream_with_a_wrong_checksum_is_not_resumed(make, scripted):
     assert len(scripted.calls) == 2
 
 
+class Sum:
+    """A verifier that wants certain bytes."""
+
+    def __init__(self, wanted):
+        self.wanted, self.seen = wanted, b""
+
+    async def add(self, data, /):
+        self.seen += bytes(data)
+
+    def verify(self):
+        if self.seen != self.wanted:
+            raise IntegrityError("other bytes")
+
+
+@pytest.mark.parametrize("honest", [True, False])
+async def test_a_stream_that_was_cut_is_verified_as_a_whole(make, scripted, honest):
+    data = bytes(range(50))
+    await scripted.put("k", data)
+    scripted.cuts.extend([10, 20])
+    scripted.cut_error = down()
+    scripted.checks = [Sum(data if honest else data[::-1])]
+    seen: list[bytes] = []
+
+    async def take():
+        async with make().open("k") as stream:
+            async for view in stream:
+                seen.append(bytes(view))
+
+    if honest:
+        await take()
+        assert b"".join(seen) == data
+    else:
+        with pytest.raises(IntegrityError) as caught:
+            await take()
+        assert caught.value.url == "mem:///k"
+        assert b"".join(seen) == data[:30]  # the last bytes are not given out
+
+
 async def test_a_stream_that_makes_no_progress_ends(make, scripted):
     await scripted.put("k", b"A" * 50)
     scripted.cuts.extend([0] * 20)

@@ -86,7 +86,7 @@ class Check:
         if self._wanted is not None:
             self._running.update(data)
 
-    async def add(self, data: Buffer) -> None:
+    async def add(self, data: Buffer, /) -> None:
         """Add many bytes."""
         if self._wanted is not None:
             await _add(self._running, data)

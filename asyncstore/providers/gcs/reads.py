@@ -168,6 +168,11 @@ class GCSStream:
         self._left = length
         self._check = check
 
+    @property
+    def check(self) -> Check | None:
+        """See `types.Stream`."""
+        return self._check
+
     def __aiter__(self) -> Self:
         return self
 

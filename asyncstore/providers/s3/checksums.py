@@ -118,7 +118,7 @@ class Check:
         self._wanted = wanted
         self._hasher = hasher(kind)
 
-    async def update(self, data: Buffer) -> None:
+    async def add(self, data: Buffer, /) -> None:
         """Take the next bytes."""
         if self._hasher is None:
             return
@@ -127,7 +127,7 @@ class Check:
         else:
             self._hasher.update(data)
 
-    def finish(self) -> None:
+    def verify(self) -> None:
         """Say that these were all.
 
         Raises:

@@ -277,8 +277,8 @@ async def get(reading: Reading, into: memoryview | None, *, most: int | None = N
     elif count != len(body):
         raise IntegrityError(f"{len(body)} bytes came of {count}")
     if check is not None:
-        await check.update(body)
-        check.finish()
+        await check.add(body)
+        check.verify()
     return Blob(body, meta, start=start)
 
 
@@ -357,6 +357,11 @@ class S3Stream:
         self._seen = 0
         self._held: bytes | None = None
 
+    @property
+    def check(self) -> Check | None:
+        """See `types.Stream`."""
+        return self._check
+
     def __aiter__(self) -> Self:
         return self
 
@@ -380,7 +385,7 @@ class S3Stream:
                 continue
             self._seen += len(view)
             if self._check is not None:
-                await self._check.update(view)
+                await self._check.add(view)
             if self._count is not None:
                 if self._seen == self._count:
                     self._finish()
@@ -404,5 +409,5 @@ class S3Stream:
 
     def _finish(self) -> None:
         if self._check is not None:
-            self._check.finish()
+            self._check.verify()
             self._check = None
