@@ -62,7 +62,11 @@ def test_four_processes_count_without_losing_one_and_create_each_object_once(tmp
     for process in processes:
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
-    wins = [int(process.communicate("go\n", timeout=60)[0]) for process in processes]
+    for process in processes:  # all before any is waited for: one after another there is no race
+        assert process.stdin is not None
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    wins = [int(process.communicate(timeout=60)[0]) for process in processes]
     assert (tmp_path / "counter").read_bytes() == b"160"
     assert sum(wins) == 40
     owners = [int((tmp_path / "created" / str(n)).read_bytes()) for n in range(40)]
