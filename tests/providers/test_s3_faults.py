@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import time
 from base64 import b64encode
@@ -31,6 +32,7 @@ from asyncstore.errors import (
     UnavailableError,
 )
 from asyncstore.http import Response
+from asyncstore.layers import Retried, RetryPolicy
 from asyncstore.providers.s3 import (
     S3Provider,
     capabilities,
@@ -283,14 +285,65 @@ async def test_half_an_object_is_no_object(reply):
             await arrived(provider)
 
 
+HELLO = HEAD + f"x-amz-checksum-crc64nvme: {crc64(b'hello')}\r\n".encode()
+CHUNKS = HELLO + b"transfer-encoding: chunked\r\n\r\n"
+
+
 async def test_chunks_are_fine_where_a_checksum_proves_them():
-    sums = f"x-amz-checksum-crc64nvme: {crc64(b'hello')}\r\n".encode()
-    reply = HEAD + sums + b"transfer-encoding: chunked\r\n\r\n" + chunked([b"he", b"llo"])
+    reply = CHUNKS + chunked([b"he", b"llo"])
+    async with on_bytes(reply, HELLO + b"content-length: 5\r\n\r\n") as (provider, _):
+        assert await arrived(provider) == b"hello"
     async with on_bytes(reply) as (provider, _):
         blob = await provider.get("k")
         assert bytes(blob) == b"hello"
         assert blob.meta.size == 5
-        assert await arrived(provider) == b"hello"
+
+
+@pytest.mark.parametrize("size", [None, 4, 6])
+async def test_a_stream_whose_length_nobody_tells_or_which_has_another_is_refused(size):
+    reply = CHUNKS + chunked([b"he", b"llo"])
+    told = reply if size is None else HELLO + b"content-length: %d\r\n\r\n" % size
+    async with on_bytes(reply, told) as (provider, _):
+        with pytest.raises(IntegrityError):
+            await arrived(provider)
+
+
+async def test_a_stream_in_chunks_that_is_cut_goes_on_to_the_objects_end():
+    data = bytes(range(256)) * 2_000
+    sums = HEAD + f"x-amz-checksum-crc64nvme: {crc64(data)}\r\n".encode()
+    half = sums + b"transfer-encoding: chunked\r\n\r\n" + chunked([data[:400_000]], last=False)
+
+    cut = asyncio.Event()
+
+    async def broken(wire):
+        await wire.request()
+        await wire.send(half)
+        await cut.wait()
+        wire.cut()
+
+    async def well(wire):
+        while True:
+            received = await wire.request()
+            if received.method == "HEAD":
+                await wire.send(sums + b"content-length: %d\r\n\r\n" % len(data))
+                continue
+            start = int(received.headers["range"].removeprefix("bytes=").partition("-")[0])
+            place = b"content-range: bytes %d-%d/%d\r\n" % (start, len(data) - 1, len(data))
+            rest = data[start:]
+            head = HEAD.replace(b"200 OK", b"206 Partial") + place
+            await wire.send(head + b"content-length: %d\r\n\r\n" % len(rest) + rest)
+
+    async with ByteFake(broken, well) as server:
+        provider = S3Provider(BUCKET, Settings(creds=KEYS, endpoint_url=str(server.origin)))
+        given = bytearray()
+        async with Retried(provider, RetryPolicy()).open("k") as stream:
+            assert stream.meta.size == len(data)
+            async for view in stream:
+                given += view
+                cut.set()
+        assert given == data
+        assert [request.method for request in server.requests] == ["GET", "HEAD", "GET"]
+        await provider.aclose()
 
 
 async def test_a_416_is_no_bytes_of_the_version_that_is_there(s3, fake):

@@ -325,7 +325,13 @@ async def open_stream(stack: AsyncExitStack, reading: Reading) -> S3Stream:
                 meta, start, count = reading.accept(reply.status, reply.headers, reply.length)
                 check = reading.check(meta, reply.headers, count)
                 if count is None:
+                    # A stream that was cut goes on up to the object's end, so that must be known.
                     _require_check(check)
+                    told_by_head, _ = await head(
+                        reading.client, reading.key, op=reading.op, if_match=meta.etag
+                    )
+                    count = told_by_head.size
+                    meta = meta.replace(size=count)
                 return S3Stream(meta, start, where=where, reply=reply, count=count, check=check)
     meta, rest = await reading.narrowed()
     if rest is None:
@@ -336,7 +342,7 @@ async def open_stream(stack: AsyncExitStack, reading: Reading) -> S3Stream:
 class S3Stream:
     """Bytes as they arrive, the last of them only when all are verified; see `types.Stream`."""
 
-    __slots__ = ("_check", "_count", "_held", "_reply", "_seen", "_where", "meta", "start")
+    __slots__ = ("_check", "_count", "_reply", "_seen", "_where", "meta", "start")
 
     def __init__(
         self,
@@ -345,7 +351,7 @@ class S3Stream:
         *,
         where: tuple[str, str],
         reply: Reply | None = None,
-        count: int | None = 0,
+        count: int = 0,
         check: Check | None = None,
     ) -> None:
         self.meta = meta
@@ -355,7 +361,6 @@ class S3Stream:
         self._count = count
         self._check = check
         self._seen = 0
-        self._held: bytes | None = None
 
     @property
     def check(self) -> Check | None:
@@ -384,28 +389,18 @@ class S3Stream:
             if not view:
                 continue
             self._seen += len(view)
+            if self._seen > self._count:
+                raise IntegrityError(f"more than {self._count} bytes came")
             if self._check is not None:
                 await self._check.add(view)
-            if self._count is not None:
-                if self._seen == self._count:
-                    self._finish()
-                return view
-            # Without a length any piece may be the last, and that one waits for the checksum.
-            held, self._held = self._held, bytes(view)
-            if held is not None:
-                return memoryview(held)
-        return self._end()
-
-    def _end(self) -> memoryview:
+            if self._seen == self._count:
+                self._finish()
+            return view
         self._reply = None
-        if self._count is not None and self._seen != self._count:
+        if self._seen != self._count:
             raise IntegrityError(f"{self._seen} bytes came of {self._count}")
-        if self._count in (None, 0):
-            self._finish()
-        held, self._held = self._held, None
-        if held is None:
-            raise StopAsyncIteration
-        return memoryview(held)
+        self._finish()
+        raise StopAsyncIteration
 
     def _finish(self) -> None:
         if self._check is not None:
