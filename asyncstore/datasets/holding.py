@@ -18,7 +18,7 @@ from asyncstore.format import LockRecord
 if TYPE_CHECKING:
     from asyncstore.store import Store
 
-_RECENT = 3
+_RECENT = 8
 _MUTEX = threading.Lock()
 _HELD: dict[tuple[str, str, bytes], Held] = {}
 
@@ -99,6 +99,10 @@ class Held:
             _HELD[self.names[-1]] = self
             while len(self.names) > _RECENT:
                 _HELD.pop(self.names.pop(0), None)
+
+    def wrote(self, record: bytes | None) -> bool:
+        """Whether a record is this lock's; a write that was cut short may have happened."""
+        return (str(self.store.url), self.key, record or b"") in self.names
 
     def forget(self, lost: str | None = None) -> None:
         """Say that it is no longer held, and why if that is a loss."""

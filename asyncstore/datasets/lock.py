@@ -174,9 +174,9 @@ class WriteLock:
         held = self._held
         await anyio.sleep(max(0.0, held.settle_at - self._clock()))
         seen = await _see(self._store, held.key)
-        if seen.record != held.seen.record:
+        if not held.wrote(seen.record):
             self._lose(f"it is held by {seen.holder}")
-        held.settled = True
+        held.seen, held.settled = seen, True
 
     async def _renew(self) -> None:
         held = self._held
@@ -186,10 +186,11 @@ class WriteLock:
         try:
             etag = await self._replace(record)
         except PreconditionError:
-            seen = await _see(self._store, held.key)
-            if seen.record != record:  # else an earlier try had written it after all
+            # An earlier write, that was cut short, may have happened after all: it is ours too.
+            held.seen = seen = await _see(self._store, held.key)
+            if not held.wrote(seen.record):
                 self._lose(f"it is held by {seen.holder}")
-            etag = seen.etag
+            etag = seen.etag if seen.record == record else await self._replace(record)
         except NotFoundError:
             self._lose("it was deleted, or the dataset was")
         held.seen = Seen(record, etag)
@@ -202,7 +203,7 @@ class WriteLock:
                 meta = await self._store.put(held.key, record, if_match=held.seen.etag)
                 return meta.etag
         seen = await _see(self._store, held.key)
-        if seen.record != held.seen.record:
+        if not held.wrote(seen.record):
             self._lose(f"it is held by {seen.holder}")
         await self._store.put(held.key, record)
         return None
@@ -298,7 +299,7 @@ async def _see(store: Store, key: str) -> Seen:
 
 
 async def _delete(store: Store, held: Held) -> None:
-    if (await _see(store, held.key)).record == held.seen.record:
+    if held.wrote((await _see(store, held.key)).record):
         await store.delete(held.key)
 
 
