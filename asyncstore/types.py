@@ -306,7 +306,8 @@ class Settings:
         checksums: verify and send checksums.
         durability: for local writes.
         connections: most connections to one origin.
-        connect_timeout: seconds for DNS, TCP and TLS together, waiting for a free one included.
+        connect_timeout: seconds for DNS, TCP and TLS together; and the longest wait for a
+            connection while none of the origin's comes free or moves a byte.
         read_timeout: seconds for the first byte of an answer, once the request is sent.
         least_speed: bytes per second, in either direction, below which a transfer is given up.
     """

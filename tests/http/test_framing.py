@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import random
+import socket
+from typing import Any
 
 import pytest
 
 from asyncstore.errors import IntegrityError, UnavailableError
-from asyncstore.http import Engine, EngineOptions, Request
+from asyncstore.http import Engine, EngineOptions, Origin, Request
+from asyncstore.http.connection import Connection
 from asyncstore.testing.bytefake import OK, ByteFake, answers, chunked
 
 pytestmark = pytest.mark.anyio
@@ -117,10 +120,11 @@ async def test_bytes_that_nobody_asked_for_close_an_idle_connection():
 
     closed = asyncio.Event()
     async with ByteFake(script, answers(OK)) as fake:
-        engine = Engine()
+        engine = Engine(EngineOptions(idle_timeout=3600))
         await engine.send(Request("GET", fake.origin, "/k"))
         spoken.set()
-        await closed.wait()
+        async with asyncio.timeout(10):
+            await closed.wait()
         assert (await engine.send(Request("GET", fake.origin, "/k"))).body == b"ok"
         assert fake.connections == 2
         await engine.aclose()
@@ -253,3 +257,40 @@ async def test_a_success_before_the_upload_is_complete_is_not_believed():
             await engine.send(Request("PUT", fake.origin, "/k", body=bytes(20 << 20)))
         assert caught.value.outcome == "unknown"
         await engine.aclose()
+
+
+class BrokenTransport:
+    """A transport whose write has failed, with an answer unread in its socket."""
+
+    def __init__(self, sock, *, tls=None):
+        self.extra = {"socket": sock, "sslcontext": tls}
+
+    def write(self, data):
+        pass
+
+    def abort(self):
+        pass
+
+    def is_closing(self):
+        return True
+
+    def get_write_buffer_size(self):
+        return 1_000_000
+
+    def get_extra_info(self, name):
+        return self.extra[name]
+
+
+async def test_an_answer_behind_a_failed_write_is_read_all_the_same():
+    """The refusal may come between the look for something to read and the write that fails."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        theirs.sendall(b"HTTP/1.1 403 Forbidden\r\ncontent-length: 4\r\n\r\nwhy!")
+        connection = Connection(EngineOptions(), lambda _: None, lambda _: None)
+        transport: Any = BrokenTransport(ours)
+        connection.connection_made(transport)
+        request = Request("PUT", Origin("http", "h", 80), "/k", body=bytes(1_000_000))
+        future = connection.begin(request, b"head", None)
+        connection.connection_lost(BrokenPipeError())
+        answer = await future
+        assert (answer.status, answer.body) == (403, b"why!")
