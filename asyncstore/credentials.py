@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import time
+from copy import copy
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, Protocol, TypeVar
 
 from asyncstore.errors import ConfigurationError, StoreError, UnauthenticatedError
@@ -112,14 +113,16 @@ class Refreshing(Generic[T]):
         flight = self._join_or_start()
         try:
             return await asyncio.shield(flight)
-        except StoreError:
-            value = self._value
-            now = self._clock()
-            if value is None or not _holds(value, now):
-                raise
-            again = now + _RETRY_AFTER
-            self._renew_at = again if value.expires_at is None else min(again, value.expires_at)
-            return value
+        except StoreError as error:
+            # Each waiter says in an error of its own what it was that it wanted to do.
+            failure = copy(error)
+        now = self._clock()
+        value = self._value
+        if value is None or not _holds(value, now):
+            raise failure
+        again = now + _RETRY_AFTER
+        self._renew_at = again if value.expires_at is None else min(again, value.expires_at)
+        return value
 
     def invalidate(self, used: T, /) -> None:
         """Say that the service refused `used`: the next `get` renews, unless one has already."""

@@ -730,6 +730,19 @@ async def test_ten_thousand_tasks_renew_once(connect, ministack):
     assert len(calls) == 1
 
 
+async def test_each_of_the_waiters_is_told_of_its_own_key(connect):
+    async def source():
+        await asyncio.sleep(0.01)
+        raise RuntimeError
+
+    provider = connect(source)
+    calls = [provider.get(f"k{n}") for n in range(3)]
+    errors = await asyncio.gather(*calls, return_exceptions=True)
+    assert [getattr(error, "url", None) for error in errors] == [
+        provider.locate(f"k{n}") for n in range(3)
+    ]
+
+
 async def test_a_cancelled_waiter_leaves_the_renewal_to_the_others(connect, ministack):
     begun, go_on = asyncio.Event(), asyncio.Event()
 

@@ -120,6 +120,9 @@ class Client:
         bucket: its name.
         settings: see `Settings`; `creds` is read here, strictly and without I/O.
 
+    Attributes:
+        is_aws: whether the service is known to be AWS itself.
+
     Raises:
         ConfigurationError: `creds` or the address is of no known form.
     """
@@ -133,8 +136,10 @@ class Client:
         self._engine: Engine | None = None
         self._endpoint: Endpoint | None = None
         self._region: str | None = None
+        self._identity = "nobody yet"
         self._clock_offset = 0.0
         self._bucket_seen = False
+        self.is_aws = False
 
     @property
     def engine(self) -> Engine:
@@ -166,8 +171,10 @@ class Client:
         region = self._region
         if region is None and not (self.settings.endpoint_url or creds.endpoint_url):
             region = _regions.get(self._cache_key(creds))
-        self._endpoint = Endpoint(self.bucket, creds, self.settings, region=region)
-        return self._endpoint
+        made = self._endpoint = Endpoint(self.bucket, creds, self.settings, region=region)
+        self._identity = creds.identity
+        self.is_aws = made.is_aws
+        return made
 
     def _cache_key(self, creds: S3Credentials) -> tuple[str, str]:
         return partition(self.settings.region or creds.region or ""), self.bucket
@@ -189,7 +196,7 @@ class Client:
                     return reply
                 fault = await self._fault(endpoint, ask, status, reply)
                 if not await self._put_right(endpoint, status, reply.headers, fault, tried):
-                    raise self._failure(endpoint, ask, status, reply.headers, fault)
+                    raise self._failure(ask, status, reply.headers, fault)
 
     @asynccontextmanager
     async def stream(self, ask: Ask) -> AsyncGenerator[Reply]:
@@ -205,23 +212,15 @@ class Client:
                     return
                 fault = wire.fault(await reply.read(_ERROR_READ))
             if not await self._put_right(endpoint, status, headers, fault, tried):
-                raise self._failure(endpoint, ask, status, headers, fault)
+                raise self._failure(ask, status, headers, fault)
 
     def failed(
         self, ask: Ask, reply: Response, fault: wire.Fault, status: int | None = None
     ) -> StoreError:
         """Return the error for an `<Error>` that came under a 2xx status, or in place of one."""
-        assert self._endpoint is not None  # noqa: S101 - it answered
         status = reply.status if status is None else status
-        error = self._failure(self._endpoint, ask, status, reply.headers, fault)
+        error = self._failure(ask, status, reply.headers, fault)
         return error.at(ask.op, self.locate(ask.key))
-
-    @property
-    def is_aws(self) -> bool:
-        """Whether the service is known to be AWS itself."""
-        if self._endpoint is not None:
-            return self._endpoint.is_aws
-        return False
 
     async def aclose(self) -> None:
         """Close connections and end a renewal under way; twice is as once."""
@@ -245,19 +244,14 @@ class Client:
         )
 
     def _failure(
-        self,
-        endpoint: Endpoint,
-        ask: Ask,
-        status: int,
-        headers: Mapping[str, str],
-        fault: wire.Fault,
+        self, ask: Ask, status: int, headers: Mapping[str, str], fault: wire.Fault
     ) -> StoreError:
         return faults.failure(
             status,
             headers,
             fault,
             bucket=self.bucket,
-            identity=endpoint.creds.identity,
+            identity=self._identity,
             write=ask.write,
             condition=ask.condition,
         )
