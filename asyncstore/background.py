@@ -417,7 +417,10 @@ async def _await(slot: _Slot[T], home: _Loop | Seat) -> T:
         home.soon(slot.cancel)
         with anyio.CancelScope(shield=True):
             await event.wait()
-        raise
+        if slot.error is not None or asyncio._get_running_loop() is not None:  # noqa: SLF001
+            raise
+        # It was done before the cancellation came, and its result may need tidying up. On trio
+        # the cancellation comes again at the next checkpoint.
     return slot.result()
 
 

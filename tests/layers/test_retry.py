@@ -158,6 +158,41 @@ async def test_successes_pay_the_budget_back(make, scripted):
     await layer.get("k")
 
 
+async def test_the_engine_is_told_the_deadline_and_never_a_later_one(scripted, monkeypatch):
+    from asyncstore.http import DEADLINE
+
+    scripted.limits = Limits(engine=True)
+    seen = []
+
+    async def head(key, /):
+        seen.append(DEADLINE.get())
+        return await type(scripted).head(scripted, key)
+
+    await scripted.put("k", b"")
+    monkeypatch.setattr(scripted, "head", head)
+    layer = Retried(scripted, RetryPolicy(), deadline=60, clock=lambda: 1000.0)
+    await layer.head("k")
+    token = DEADLINE.set(1010.0)
+    await layer.head("k")
+    await Retried(scripted, RetryPolicy(), deadline=None).head("k")
+    DEADLINE.reset(token)
+    assert seen == [1060.0, 1010.0, 1010.0]
+    assert DEADLINE.get() is None
+
+
+async def test_a_streams_body_has_no_deadline_but_its_retries_have(make, scripted):
+    from asyncstore.http import DEADLINE
+
+    scripted.limits = Limits(engine=True)
+    await scripted.put("k", b"1")
+    async with make(deadline=5).open("k") as stream:
+        assert DEADLINE.get() is None
+        assert [bytes(view) async for view in stream] == [b"1"]
+    scripted.fail("open", *(down() for _ in range(50)))
+    with pytest.raises(UnavailableError):
+        await read(make(deadline=5, attempts=50, base=1), "k")
+
+
 # ---- writes whose answer was lost
 
 
@@ -364,7 +399,7 @@ async def test_a_stream_that_was_cut_is_verified_as_a_whole(make, scripted, hone
     async def take():
         async with make().open("k") as stream:
             async for view in stream:
-                seen.append(bytes(view))
+                seen.append(bytes(view))  # noqa: PERF401 - what came before an error counts
 
     if honest:
         await take()

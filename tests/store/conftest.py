@@ -129,6 +129,8 @@ class CloudUpload:
 class Clouds(list[Cloud]):
     """Every provider that was made for `s3://` paths."""
 
+    make = Cloud
+
     @property
     def calls(self):
         return [call for cloud in self for call in cloud.calls]

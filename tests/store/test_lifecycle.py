@@ -11,6 +11,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+from functools import partial
 
 import anyio
 import pytest
@@ -25,6 +26,7 @@ from asyncstore.errors import (
 )
 from asyncstore.layers import RetryPolicy
 from asyncstore.providers.memory import MemoryProvider
+from asyncstore.testing import cancelled_everywhere
 
 PATH = "s3://bucket/set"
 
@@ -236,6 +238,71 @@ async def test_cancelling_a_bridged_call_ends_it_there(clouds):
         clouds[0].before = None
         assert bytes(await store.get("k")) == b"1"
         assert clouds[0].under_way == 0
+
+
+@pytest.mark.anyio
+async def test_a_call_cancelled_at_any_await_leaves_a_store_that_works(clouds, tmp_path):
+    async def stream(store):
+        async with store.stream("k") as views:
+            async for _ in views:
+                pass
+
+    async def listed(store):
+        return [meta.key async for meta in store.list()]
+
+    calls = [
+        lambda store: store.get("k"),
+        lambda store: store.get_into("k", bytearray(3_000_000)),
+        lambda store: store.get_ranges("k", [(0, 9), (2_000_000, None)]),
+        lambda store: store.head("k"),
+        lambda store: store.exists("none"),
+        stream,
+        listed,
+        lambda store: store.put("l", b"1"),
+        lambda store: store.put_stream("l", iter([b"1" * 9_000_000] * 2)),
+        lambda store: store.copy("k", "l"),
+        lambda store: store.move("l", "m"),
+        lambda store: store.delete(["l", "m", "n"]),
+        lambda store: store.delete_prefix("l"),
+    ]
+    for path in (PATH, "mem://cancelled/set", tmp_path):
+        async with open_store(path, concurrency=3) as store:
+            await store.put("k", b"x" * 3_000_000)
+
+            async def check(_ended, store=store):
+                assert len(await store.get("k")) == 3_000_000
+                if not await store.exists("l"):
+                    await store.put("l", b"1")
+
+            await check(True)
+            counted = [await cancelled_everywhere(partial(call, store), check) for call in calls]
+            assert all(counted)
+            await anyio.sleep(0.01)
+    assert clouds.left_open == 0
+    assert all(cloud.under_way == 0 for cloud in clouds)
+    assert not [name for name in os.listdir(tmp_path) if name.startswith(".")]
+
+
+@pytest.mark.anyio
+async def test_presigning_and_diagnosing_happen_where_the_provider_lives(clouds, monkeypatch):
+    async def presign(self, key, /, **options):
+        await self._here("presign", key)
+        return f"https://signed/{key}?{options['method']}"
+
+    async def diagnose(self):
+        await self._here("diagnose")
+        return {"identity": "me"}
+
+    cloud = type(clouds.make())
+    monkeypatch.setattr(cloud, "presign", presign, raising=False)
+    monkeypatch.setattr(cloud, "diagnose", diagnose, raising=False)
+    async with open_store(PATH) as store:
+        assert await store.presign("k", method="PUT") == "https://signed/set/k?PUT"
+        assert await store.diagnose() == {"url": PATH, "scheme": "s3", "identity": "me"}
+    async with open_store("mem://none") as store:
+        with pytest.raises(NotSupportedError):
+            await store.presign("k")
+        assert (await store.diagnose())["scheme"] == "mem"
 
 
 @pytest.mark.anyio
