@@ -20,7 +20,6 @@ from asyncstore.cli.copying import Measured, copy_object, sha256
 from asyncstore.cli.output import UNSEEN
 from asyncstore.cli.text import count, human
 from asyncstore.cli.tree import kinds, scan
-from asyncstore.datasets.options import Reach
 from asyncstore.errors import IntegrityError, StoreError
 from asyncstore.store import open_store
 
@@ -147,7 +146,7 @@ class Rehearsal:
             if self.work.folder is not None:
                 source = open_store(self.work.folder, read_only=True)
                 await stores.enter_async_context(source)
-            async with await datasets.empty(self.place.text, creds=self._reach()) as data:
+            async with await datasets.empty(self.place.text, **self._reach()) as data:
                 self.made = True
                 self.output.remark(
                     f"data set  {self.place.url()}", {"type": "dataset", "url": self.place.url()}
@@ -160,7 +159,7 @@ class Rehearsal:
             if download_to is not None:
                 folder = open_store(download_to, durability="deferred")
                 await stores.enter_async_context(folder)
-            again = datasets.load(self.place.text, read_only=True, creds=self._reach())
+            again = datasets.load(self.place.text, read_only=True, **self._reach())
             async with await again as data:
                 await self._list(data.store)
                 await self._read(data.store, folder)
@@ -169,14 +168,14 @@ class Rehearsal:
     async def remove(self) -> None:
         """Remove the data set, if this run made one: the place was empty before."""
         if self.made:
-            async with open_store(self.place.text, **self._reach().keywords) as store:
+            async with open_store(self.place.text, **self._reach()) as store:
                 await store.delete_prefix("")
 
-    def _reach(self) -> Reach:
+    def _reach(self) -> dict[str, Any]:
         access = self.options.connection.settings(self.place.root.scheme)
         if self.place.is_local:
             access["durability"] = "deferred"  # flushed once, when the data set is closed
-        return Reach(access)
+        return access
 
     async def _write(self, store: Store, source: Store | None, tally: _Tally) -> None:
         async def one(item: Item) -> None:

@@ -14,7 +14,7 @@ from asyncstore.datasets.transferring import WIDTH, check_apart, transfer
 from asyncstore.errors import DatasetExistsError
 
 if TYPE_CHECKING:
-    from asyncstore.datasets.options import Old
+    from asyncstore.datasets.options import Old, Reach
     from asyncstore.url import PathLike
 
 
@@ -25,6 +25,8 @@ async def copy(
     overwrite: bool = False,
     src_creds: object = None,
     dest_creds: object = None,
+    src_options: Reach | None = None,
+    dest_options: Reach | None = None,
     token: str | None = None,
     org_id: str | None = None,
     hub_url: str | None = None,
@@ -45,7 +47,10 @@ async def copy(
         overwrite: delete the dataset that is at `dest`, if one is. Other files are never deleted.
         src_creds: credentials for `src`, of any form that the service takes.
         dest_creds: credentials for `dest`; those of `src` are not used for it unless given again.
-        token, org_id, hub_url, old: as in `load`.
+        src_options: how `src` is reached: a dict of `endpoint_url` and the others of `open_store`.
+        dest_options: the same for `dest`.
+        token, org_id, hub_url: as in `load`.
+        old: other keywords of Deep Lake 3.9, with values that change nothing.
         num_workers: objects to copy at once; 0 is 32.
         progressbar: show progress, on a terminal only.
 
@@ -61,9 +66,15 @@ async def copy(
         IntegrityError: the copy is not what was copied.
         StoreError: a service refused or failed. What was copied is deleted again.
     """
-    options.check_old("copy", old, options.COPY)
-    from_there = options.opener(creds=src_creds, token=token, org_id=org_id, hub_url=hub_url)
-    to_there = options.opener(creds=dest_creds, token=token, org_id=org_id, hub_url=hub_url)
+    options.reach("copy", old, options.COPY, names=frozenset())
+    further = options.reach("src_options", src_options or {})
+    from_there = options.opener(
+        creds=src_creds, token=token, org_id=org_id, hub_url=hub_url, **further
+    )
+    further = options.reach("dest_options", dest_options or {})
+    to_there = options.opener(
+        creds=dest_creds, token=token, org_id=org_id, hub_url=hub_url, **further
+    )
     async with AsyncExitStack() as stack:
         if isinstance(src, Dataset):
             source = Site(src.store)

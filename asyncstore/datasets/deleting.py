@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import aclosing, asynccontextmanager, suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Unpack
 
 from asyncstore.datasets import options
 from asyncstore.datasets.finding import find_whole
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Sequence
 
     from asyncstore.datasets.finding import Opener
+    from asyncstore.datasets.options import Reach
     from asyncstore.datasets.site import Root
     from asyncstore.url import PathLike
 
@@ -45,6 +46,7 @@ async def delete(
     token: str | None = None,
     org_id: str | None = None,
     hub_url: str | None = None,
+    **reach: Unpack[Reach],
 ) -> None:
     """Delete a dataset, or with `force` whatever is at the path. It cannot be undone.
 
@@ -57,6 +59,7 @@ async def delete(
         large_ok: delete a dataset of more than 1 GiB.
         verbose: print a line when it is done.
         creds, token, org_id, hub_url: as in `load`.
+        reach: `endpoint_url` and the others, as in `open_store`.
 
     Raises:
         DatasetNotFoundError: no dataset is there; with `force`, nothing at all.
@@ -67,7 +70,8 @@ async def delete(
         InvalidPathError: the path means no place, or a version of a dataset.
         StoreError: the service refused or failed.
     """
-    opener = options.opener(creds=creds, token=token, org_id=org_id, hub_url=hub_url)
+    further = options.reach("delete", reach)
+    opener = options.opener(creds=creds, token=token, org_id=org_id, hub_url=hub_url, **further)
     if "/.queries/" in str(path):
         raise NotSupportedError("saved views are deleted through their dataset, not by path")
     if force:

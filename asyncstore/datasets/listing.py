@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Unpack
 
 from asyncstore.datasets import options
 from asyncstore.errors import NotFoundError
@@ -12,6 +12,7 @@ from asyncstore.store._together import each
 if TYPE_CHECKING:
     import builtins
 
+    from asyncstore.datasets.options import Reach
     from asyncstore.store import Store
     from asyncstore.url import PathLike
 
@@ -26,12 +27,14 @@ async def list(  # noqa: A001 - the old client's name
     token: str | None = None,
     org_id: str | None = None,
     hub_url: str | None = None,
+    **reach: Unpack[Reach],
 ) -> builtins.list[str]:
     """Find the datasets at and below a path; what is inside a dataset is not looked at.
 
     Args:
         path: a bucket, or a folder in one or on disk.
         creds, token, org_id, hub_url: as in `load`.
+        reach: `endpoint_url` and the others, as in `open_store`.
 
     Returns:
         Their paths, sorted; empty where there are none.
@@ -39,7 +42,8 @@ async def list(  # noqa: A001 - the old client's name
     Raises:
         StoreError: the service does not tell: wrong credentials, no such bucket, unreachable.
     """
-    opener = options.opener(creds=creds, token=token, org_id=org_id, hub_url=hub_url)
+    further = options.reach("list", reach)
+    opener = options.opener(creds=creds, token=token, org_id=org_id, hub_url=hub_url, **further)
     found: builtins.list[str] = []
     async with opener(path) as store:
         level = [""]

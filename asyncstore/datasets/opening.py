@@ -28,7 +28,7 @@ from asyncstore.format.versions import MAIN
 
 if TYPE_CHECKING:
     from asyncstore.datasets.lock import WriteLock
-    from asyncstore.datasets.options import Access, Old
+    from asyncstore.datasets.options import Access, Keywords, Reach
     from asyncstore.datasets.site import Root
     from asyncstore.url import PathLike
 
@@ -44,7 +44,7 @@ async def load(
     token: str | None = None,
     org_id: str | None = None,
     hub_url: str | None = None,
-    **old: Unpack[Old],
+    **more: Unpack[Keywords],
 ) -> Dataset:
     """Open a dataset that exists.
 
@@ -61,7 +61,9 @@ async def load(
         token: for `hub://` paths.
         org_id: the organisation that `creds={"creds_key": …}` belongs to.
         hub_url: the hub's address.
-        old: other keywords of Deep Lake 3.9, with values that change nothing.
+        more: `endpoint_url`, `region`, `retry`, `concurrency`, `deadline`, `durability`,
+            `checksums`, `allow_http`, `ca_bundle` and `trace`, as in `open_store`; and other
+            keywords of Deep Lake 3.9, with values that change nothing.
 
     Raises:
         DatasetNotFoundError: no dataset is there, or it has no such version.
@@ -72,8 +74,8 @@ async def load(
         NotSupportedError: a keyword asks for what this version cannot do.
         StoreError: the service refused or failed; forbidden is not absent.
     """
-    options.check_old("load", old, options.LOAD)
-    access = options.Access(creds=creds, token=token, org_id=org_id, hub_url=hub_url)
+    reach = options.reach("load", more, options.LOAD)
+    access = options.Access(creds=creds, token=token, org_id=org_id, hub_url=hub_url, **reach)
     opening = _Opening("load", read_only, verbose, lock_enabled, lock_timeout)
     return await opening.existing(path, access)
 
@@ -90,7 +92,7 @@ async def dataset(
     token: str | None = None,
     org_id: str | None = None,
     hub_url: str | None = None,
-    **old: Unpack[Old],
+    **more: Unpack[Keywords],
 ) -> Dataset:
     """Open a dataset, or create it where there is none.
 
@@ -98,7 +100,7 @@ async def dataset(
         path: where; a version after an `@` as in `load`, for a dataset that exists.
         overwrite: delete what the dataset holds, and begin with an empty one.
         read_only, verbose, lock_enabled, lock_timeout: as in `load`.
-        creds, token, org_id, hub_url, old: as in `load`.
+        creds, token, org_id, hub_url, more: as in `load`.
 
     Raises:
         DatasetExistsError: other files are there; or `overwrite`, and the dataset is marked
@@ -107,8 +109,8 @@ async def dataset(
         InvalidPathError: the last part is no name for a new dataset; `overwrite` of a version.
         StoreError: as in `load`.
     """
-    options.check_old("dataset", old, options.DATASET)
-    access = options.Access(creds=creds, token=token, org_id=org_id, hub_url=hub_url)
+    reach = options.reach("dataset", more, options.DATASET)
+    access = options.Access(creds=creds, token=token, org_id=org_id, hub_url=hub_url, **reach)
     opening = _Opening("dataset", read_only, verbose, lock_enabled, lock_timeout)
     if overwrite:
         return await opening.new(path, access, overwrite=True)
@@ -141,7 +143,7 @@ async def empty(
     token: str | None = None,
     org_id: str | None = None,
     hub_url: str | None = None,
-    **old: Unpack[Old],
+    **more: Unpack[Keywords],
 ) -> Dataset:
     """Create an empty dataset. Of several who create one at once, one succeeds.
 
@@ -150,7 +152,7 @@ async def empty(
             and dots. A slash at its end says that another name is meant as it is.
         overwrite: delete the dataset that is there, if one is. Other files are never deleted.
         verbose, lock_enabled, lock_timeout: as in `load`.
-        creds, token, org_id, hub_url, old: as in `load`.
+        creds, token, org_id, hub_url, more: as in `load`.
 
     Raises:
         DatasetExistsError: a dataset is there and `overwrite` is not given, or it is marked
@@ -159,8 +161,8 @@ async def empty(
         InvalidPathError: the last part is no name for a dataset.
         StoreError: the service refused or failed.
     """
-    options.check_old("empty", old, options.EMPTY)
-    access = options.Access(creds=creds, token=token, org_id=org_id, hub_url=hub_url)
+    reach = options.reach("empty", more, options.EMPTY)
+    access = options.Access(creds=creds, token=token, org_id=org_id, hub_url=hub_url, **reach)
     opening = _Opening("empty", False, verbose, lock_enabled, lock_timeout)
     return await opening.new(path, access, overwrite=overwrite)
 
@@ -172,19 +174,22 @@ async def exists(
     token: str | None = None,
     org_id: str | None = None,
     hub_url: str | None = None,
+    **reach: Unpack[Reach],
 ) -> bool:
     """Say whether a dataset is at a path.
 
     Args:
         path: where, without a version.
         creds, token, org_id, hub_url: as in `load`.
+        reach: `endpoint_url` and the others, as in `open_store`.
 
     Raises:
         InvalidPathError: the path means no place, or a version of a dataset.
         StoreError: the service does not tell: wrong credentials, no such bucket, unreachable.
             Forbidden is not absent.
     """
-    opener = options.opener(creds=creds, token=token, org_id=org_id, hub_url=hub_url)
+    further = options.reach("exists", reach)
+    opener = options.opener(creds=creds, token=token, org_id=org_id, hub_url=hub_url, **further)
     async with opener(path) as store:
         if await Site(store).has_dataset():
             return True

@@ -1,22 +1,50 @@
 """The keywords that all dataset functions share, and those of the old client that none has yet.
 
-A keyword that nobody knows is a `TypeError`. One that the old client knows is accepted where it
-asks for what happens anyway, and is otherwise a `NotSupportedError` that says what to do.
+What says how a service is reached goes on to `open_store` as it is. A keyword that nobody knows
+is a `TypeError`. One that the old client knows is accepted where it asks for what happens anyway,
+and is otherwise a `NotSupportedError` that says what to do.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypedDict, Unpack
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack, cast
 
 from asyncstore.errors import ConfigurationError, NotSupportedError
 from asyncstore.store import open_store
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Callable, Mapping
 
+    from asyncstore.layers import Event, RetryPolicy
     from asyncstore.store import Store
+    from asyncstore.types import Durability
     from asyncstore.url import PathLike
+
+
+class Reach(TypedDict, total=False):
+    """How a path's service is reached, as in `open_store`; every dataset function takes these."""
+
+    endpoint_url: str | None
+    region: str | None
+    retry: RetryPolicy | None
+    concurrency: int
+    deadline: float | None
+    durability: Durability
+    checksums: bool
+    allow_http: bool
+    ca_bundle: str | os.PathLike[str] | None
+    trace: Callable[[Event], None] | None
+
+
+class Access(Reach, total=False):
+    """`Reach`, and who it is that reaches."""
+
+    creds: Any
+    token: str | None
+    org_id: str | None
+    hub_url: str | None
 
 
 class Old(TypedDict, total=False):
@@ -34,6 +62,10 @@ class Old(TypedDict, total=False):
     scheduler: str
     tensors: Any
     unlink: bool
+
+
+class Keywords(Reach, Old, total=False):
+    """What the functions take that open, create and copy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,49 +106,46 @@ DATASET = tuple(sorted({*LOAD, *EMPTY}))
 COPY = ("public", "runtime", "scheduler", "tensors")
 
 
-def check_old(function: str, given: Old, known: tuple[str, ...], /) -> None:
-    """Refuse keywords that would be ignored.
+_REACH = frozenset(Reach.__optional_keys__)
+
+
+def reach(
+    function: str,
+    given: Mapping[str, Any],
+    known: tuple[str, ...] = (),
+    /,
+    *,
+    names: frozenset[str] = _REACH,
+) -> Reach:
+    """Return the keywords that are for `open_store`; refuse those that would be ignored.
 
     Args:
         function: whose keywords they are.
         given: name to value.
         known: the names that the old client's function of this name takes.
+        names: those for `open_store` that the function takes.
 
     Raises:
-        TypeError: a name is not among `known`.
+        TypeError: a name is neither among `known` nor among `names`.
         NotSupportedError: a value asks for what is not there; the message says what to do.
     """
+    kept: dict[str, Any] = {}
     for name, value in given.items():
+        if name in names:
+            kept[name] = value
+            continue
         if name not in known:
-            raise TypeError(f"{function}() got an unexpected keyword argument {name!r}")
+            hint = "; it goes into src_options= or dest_options=" if name in _REACH else ""
+            raise TypeError(f"{function}() got an unexpected keyword argument {name!r}{hint}")
         rule = _OLD[name]
         # Not `in`: 0 == False, and a NumPy array compares element by element.
         if not any(type(value) is type(fine) and value == fine for fine in rule.harmless):
             raise NotSupportedError(f"{function}({name}=…) is not supported: {rule.instead}")
-
-
-@dataclass(frozen=True, slots=True)
-class Reach:
-    """What `open_store` takes, in place of `creds`, for callers with more to say than a user has.
-
-    Attributes:
-        keywords: of `open_store`; what is said here is all that is said.
-    """
-
-    keywords: Mapping[str, Any] = field(repr=False)
-
-
-class Access(TypedDict, total=False):
-    """How a path's service is reached; every dataset function takes these."""
-
-    creds: Any
-    token: str | None
-    org_id: str | None
-    hub_url: str | None
+    return cast("Reach", kept)
 
 
 def opener(**access: Unpack[Access]) -> Callable[[PathLike], Store]:
-    """Return what opens a path as a store with the given credentials.
+    """Return what opens a path as a store, as its service is to be reached.
 
     Raises:
         ConfigurationError: `creds={"creds_key": …}` with other keys, or without `org_id`.
@@ -130,11 +159,9 @@ def opener(**access: Unpack[Access]) -> Callable[[PathLike], Store]:
             raise ConfigurationError("creds={'creds_key': …} needs org_id=, whose key it is")
         raise NotSupportedError("creds={'creds_key': …} needs a hub, which is not served yet")
 
+    keywords = {name: value for name, value in access.items() if name != "org_id"}
+
     def opened(path: PathLike) -> Store:
-        if isinstance(creds, Reach):
-            return open_store(path, **creds.keywords)
-        return open_store(
-            path, creds=creds, token=access.get("token"), hub_url=access.get("hub_url")
-        )
+        return open_store(path, **cast("Any", keywords))
 
     return opened

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Unpack
 
 from asyncstore.datasets import options
 from asyncstore.datasets.deleting import claimed, clear
@@ -24,6 +24,7 @@ from asyncstore.url import StoreURL
 
 if TYPE_CHECKING:
     from asyncstore.datasets.finding import Opener
+    from asyncstore.datasets.options import Reach
     from asyncstore.datasets.site import Root
     from asyncstore.url import PathLike
 
@@ -36,6 +37,7 @@ async def rename(
     token: str | None = None,
     org_id: str | None = None,
     hub_url: str | None = None,
+    **reach: Unpack[Reach],
 ) -> Dataset:
     """Give a dataset another name.
 
@@ -47,6 +49,7 @@ async def rename(
         path: where it is, without a version.
         new_name: a name beside the old one, or a whole path in the same bucket, or on disk.
         creds, token, org_id, hub_url: as in `load`.
+        reach: `endpoint_url` and the others, as in `open_store`.
 
     Returns:
         The dataset at its new path, read-only and without a lock; `load` it to write.
@@ -60,7 +63,8 @@ async def rename(
         StoreError: the service refused or failed. The dataset is at one of the two paths; notes
             on the error say at which, and what to delete.
     """
-    opener = options.opener(creds=creds, token=token, org_id=org_id, hub_url=hub_url)
+    further = options.reach("rename", reach)
+    opener = options.opener(creds=creds, token=token, org_id=org_id, hub_url=hub_url, **further)
     found = await find_whole("rename", path, opener)
     async with found.site.store:
         source, root = found.site, found.root

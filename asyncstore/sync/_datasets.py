@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
 
-    from asyncstore.datasets.options import Old
+    from asyncstore.datasets.options import Keywords, Old, Reach
     from asyncstore.format import DatasetMeta, History
     from asyncstore.url import PathLike, StoreURL
 
@@ -122,7 +122,7 @@ def load(
     token: str | None = None,
     org_id: str | None = None,
     hub_url: str | None = None,
-    **old: Unpack[Old],
+    **more: Unpack[Keywords],
 ) -> Dataset:
     """Open a dataset that exists. See `asyncstore.load`."""
     call = partial(
@@ -136,7 +136,7 @@ def load(
         token=token,
         org_id=org_id,
         hub_url=hub_url,
-        **old,
+        **more,
     )
     return Dataset(run(call))
 
@@ -153,7 +153,7 @@ def dataset(
     token: str | None = None,
     org_id: str | None = None,
     hub_url: str | None = None,
-    **old: Unpack[Old],
+    **more: Unpack[Keywords],
 ) -> Dataset:
     """Open a dataset, or create it where there is none. See `asyncstore.dataset`."""
     call = partial(
@@ -168,7 +168,7 @@ def dataset(
         token=token,
         org_id=org_id,
         hub_url=hub_url,
-        **old,
+        **more,
     )
     return Dataset(run(call))
 
@@ -184,7 +184,7 @@ def empty(
     token: str | None = None,
     org_id: str | None = None,
     hub_url: str | None = None,
-    **old: Unpack[Old],
+    **more: Unpack[Keywords],
 ) -> Dataset:
     """Create an empty dataset. See `asyncstore.empty`."""
     call = partial(
@@ -198,7 +198,7 @@ def empty(
         token=token,
         org_id=org_id,
         hub_url=hub_url,
-        **old,
+        **more,
     )
     return Dataset(run(call))
 
@@ -210,9 +210,12 @@ def exists(
     token: str | None = None,
     org_id: str | None = None,
     hub_url: str | None = None,
+    **reach: Unpack[Reach],
 ) -> bool:
     """Say whether a dataset is at a path. See `asyncstore.exists`."""
-    call = partial(_async.exists, path, creds=creds, token=token, org_id=org_id, hub_url=hub_url)
+    call = partial(
+        _async.exists, path, creds=creds, token=token, org_id=org_id, hub_url=hub_url, **reach
+    )
     return run(call)
 
 
@@ -226,6 +229,7 @@ def delete(
     token: str | None = None,
     org_id: str | None = None,
     hub_url: str | None = None,
+    **reach: Unpack[Reach],
 ) -> None:
     """Delete a dataset, or with `force` whatever is at the path. See `asyncstore.delete`."""
     call = partial(
@@ -238,6 +242,7 @@ def delete(
         token=token,
         org_id=org_id,
         hub_url=hub_url,
+        **reach,
     )
     run(call)
 
@@ -250,10 +255,18 @@ def rename(
     token: str | None = None,
     org_id: str | None = None,
     hub_url: str | None = None,
+    **reach: Unpack[Reach],
 ) -> Dataset:
     """Give a dataset another name. See `asyncstore.rename`."""
     call = partial(
-        _async.rename, path, new_name, creds=creds, token=token, org_id=org_id, hub_url=hub_url
+        _async.rename,
+        path,
+        new_name,
+        creds=creds,
+        token=token,
+        org_id=org_id,
+        hub_url=hub_url,
+        **reach,
     )
     return Dataset(run(call))
 
@@ -265,6 +278,8 @@ def copy(
     overwrite: bool = False,
     src_creds: object = None,
     dest_creds: object = None,
+    src_options: Reach | None = None,
+    dest_options: Reach | None = None,
     token: str | None = None,
     org_id: str | None = None,
     hub_url: str | None = None,
@@ -280,6 +295,8 @@ def copy(
         overwrite=overwrite,
         src_creds=src_creds,
         dest_creds=dest_creds,
+        src_options=src_options,
+        dest_options=dest_options,
         token=token,
         org_id=org_id,
         hub_url=hub_url,
@@ -297,7 +314,10 @@ def list(  # noqa: A001 - the old client's name
     token: str | None = None,
     org_id: str | None = None,
     hub_url: str | None = None,
+    **reach: Unpack[Reach],
 ) -> builtins.list[str]:
     """Find the datasets at and below a path. See `asyncstore.list`."""
-    call = partial(_async.list, path, creds=creds, token=token, org_id=org_id, hub_url=hub_url)
+    call = partial(
+        _async.list, path, creds=creds, token=token, org_id=org_id, hub_url=hub_url, **reach
+    )
     return run(call)

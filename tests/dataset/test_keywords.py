@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 import asyncstore
+from asyncstore.datasets.options import Reach
 from asyncstore.errors import (
     ConfigurationError,
     DatasetNotFoundError,
@@ -84,6 +85,67 @@ def test_no_keyword_is_taken_by_position():
         assert kinds.count(inspect.Parameter.POSITIONAL_OR_KEYWORD) == (
             2 if name in ("rename", "copy") else 1
         )
+
+
+def test_a_service_is_reached_by_the_same_keywords_as_a_store():
+    store = set(inspect.signature(asyncstore.open_store).parameters)
+    assert store - {"path", "creds", "token", "hub_url", "read_only"} == Reach.__optional_keys__
+
+
+async def test_every_function_passes_on_how_its_service_is_reached(seaweedfs):
+    creds = {name: value for name, value in seaweedfs.creds.items() if name != "endpoint_url"}
+    seen: list[str] = []
+    reach: Any = {
+        "endpoint_url": seaweedfs.url,
+        "region": "us-east-1",
+        "deadline": 60.0,
+        "trace": lambda event: seen.append(event.op),
+    }
+    base = f"s3://{seaweedfs.make_bucket()}/reach"
+    both: Any = {"creds": creds, **reach}
+
+    async def told(call):
+        seen.clear()
+        result = await call
+        if isinstance(result, asyncstore.Dataset):
+            await result.aclose()
+        assert seen, "the trace was not passed on"
+        return result
+
+    await told(asyncstore.empty(f"{base}/a", lock_enabled=False, **both))
+    await told(asyncstore.dataset(f"{base}/a", lock_enabled=False, **both))
+    await told(asyncstore.load(f"{base}/a", read_only=True, **both))
+    assert await told(asyncstore.exists(f"{base}/a", **both))
+    ends: Any = {"src_creds": creds, "dest_creds": creds, "progressbar": False}
+    await told(
+        asyncstore.copy(
+            f"{base}/a",
+            f"{base}/b",
+            src_options=reach,
+            dest_options={"endpoint_url": seaweedfs.url, "region": "us-east-1"},
+            **ends,
+        )
+    )
+    await told(asyncstore.rename(f"{base}/b", "c", **both))
+    assert await told(asyncstore.list(base, **both)) == [f"{base}/a", f"{base}/c"]
+    await told(asyncstore.delete(f"{base}/c", **both))
+
+
+async def test_how_the_ends_of_a_copy_are_reached_is_said_for_each():
+    with pytest.raises(TypeError, match="'endpoint_url'; it goes into src_options="):
+        await asyncstore.copy("mem://a", "mem://b", endpoint_url="http://127.0.0.1:1")  # type: ignore[call-arg]
+    for end in ("src_options", "dest_options"):
+        wrong: Any = {end: {"endpoint": "x"}}
+        with pytest.raises(TypeError, match=f"{end}.*'endpoint'"):
+            await asyncstore.copy("mem://a", "mem://b", **wrong)
+
+
+async def test_many_small_local_writes_of_a_dataset_may_be_flushed_at_its_end(tmp_path):
+    async with await asyncstore.empty(tmp_path / "ds", durability="deferred") as ds:
+        facts = await ds.store.diagnose()
+        assert facts["capabilities"]["durability"] == "deferred"
+    with pytest.raises(ConfigurationError, match="durability"):
+        await asyncstore.load(tmp_path / "ds", durability="none")  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
