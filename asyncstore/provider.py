@@ -12,10 +12,10 @@ provider knows, and may be cancelled at any await, leaving nothing behind.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from contextlib import AbstractAsyncContextManager
 
     from asyncstore.errors import StoreError
@@ -250,6 +250,73 @@ class MovesPrefix(Protocol):
         Raises:
             NotFoundError: nothing is under `source`.
             AlreadyExistsError: something is at `target`.
+        """
+        ...
+
+
+class LastingUpload(Upload, Protocol):
+    """An upload that outlives this process, unless it is aborted."""
+
+    async def leave(self) -> None:
+        """Free what this process holds, and leave the upload to a later `resume_upload`.
+
+        No part may be under way. Neither `complete` nor `abort` may follow.
+        """
+        ...
+
+
+class Resumed(NamedTuple):
+    """An upload to go on with.
+
+    Attributes:
+        upload: parts that are present need not be put again.
+        token: what names it in a later call.
+        present: numbers of the parts that are there.
+    """
+
+    upload: LastingUpload
+    token: str
+    present: frozenset[int]
+
+
+@runtime_checkable
+class ResumesUploads(Protocol):
+    """Ability: go on with an upload that another process began and did not end."""
+
+    async def resume_upload(
+        self,
+        key: str,
+        token: str,
+        /,
+        *,
+        size: int,
+        part: int,
+        sums: Mapping[int, int],
+        check: Callable[[Buffer], int],
+        content_type: str | None = None,
+        metadata: Mapping[str, str] | None = None,
+    ) -> Resumed:
+        """Return an upload to go on with, or a new one where there is none of that name.
+
+        Args:
+            key: the object to be.
+            token: of an earlier call for the same object, or `""` for a new upload.
+            size: of the whole, in bytes.
+            part: bytes of each part, but for the last.
+            sums: checksums of the parts that were sent, by number.
+            check: computes such a checksum, where the provider must look for itself.
+            content_type: as in `Provider.put`; of a new upload.
+            metadata: as in `Provider.put`; of a new upload.
+        """
+        ...
+
+    async def drop_uploads(self, key: str, /, *, token: str, since: float) -> None:
+        """Give up an upload, without going on with it.
+
+        Args:
+            key: the object that it was to be.
+            token: its name, or `""` where a kill came before anybody learnt it.
+            since: when it was begun, in seconds since 1970; for what has no name.
         """
         ...
 

@@ -8,7 +8,7 @@ and a layer that means streams too overrides it.
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from asyncstore.types import WHOLE, Op
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
     from asyncstore.errors import StoreError
-    from asyncstore.provider import Provider, Upload
+    from asyncstore.provider import Provider, Resumed, Upload
     from asyncstore.types import Blob, Buffer, Limits, ObjectMeta, Page, Span, Stream
 
 T = TypeVar("T")
@@ -117,6 +117,19 @@ class Layer:
         upload = await self.around(Op("begin_upload", key, write=True), call)
         return LayerUpload(self, upload, key)
 
+    async def resume_upload(self, key: str, token: str, /, **how: Any) -> Resumed:
+        """See `ResumesUploads.resume_upload`, for providers that have the ability."""
+        inner: Any = self.inner
+        call = partial(inner.resume_upload, key, token, **how)
+        found: Resumed = await self.around(Op("begin_upload", key, write=True), call)
+        return found._replace(upload=LayerUpload(self, found.upload, key))
+
+    async def drop_uploads(self, key: str, /, *, token: str, since: float) -> None:
+        """See `ResumesUploads.drop_uploads`."""
+        inner: Any = self.inner
+        call = partial(inner.drop_uploads, key, token=token, since=since)
+        await self.around(Op("abort", key, write=True), call)
+
     async def copy(
         self,
         source: str,
@@ -184,3 +197,8 @@ class LayerUpload:
     async def abort(self) -> None:
         """See `Upload.abort`."""
         await self._layer.around(Op("abort", self._key, write=True), self._inner.abort)
+
+    async def leave(self) -> None:
+        """See `LastingUpload.leave`; nothing is sent."""
+        inner: Any = self._inner
+        await inner.leave()

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
     from contextvars import ContextVar
 
-    from asyncstore.provider import Provider, Upload
+    from asyncstore.provider import Provider, Resumed, Upload
     from asyncstore.types import Buffer, ObjectMeta, Span, Stream
 
 T = TypeVar("T")
@@ -81,6 +81,9 @@ class Retried(Layer):
         sleep: waits a number of seconds; for tests, as the next two.
         clock: monotonic seconds.
         draw: random numbers between 0 and 1.
+
+    Attributes:
+        retries: how many there were so far.
     """
 
     def __init__(
@@ -101,6 +104,7 @@ class Retried(Layer):
         self._clock = clock
         self._draw = draw
         self._tokens = float(policy.budget)
+        self.retries = 0
         self._var: ContextVar[float | None] | None = None
         if self.limits.engine:
             from asyncstore.http import DEADLINE  # noqa: PLC0415 - others need no HTTP
@@ -164,6 +168,13 @@ class Retried(Layer):
         )
         upload = await self.around(Op("begin_upload", key, write=True), call)
         return _RetriedUpload(self, upload, key, mark)
+
+    async def resume_upload(self, key: str, token: str, /, **how: Any) -> Resumed:
+        """See `ResumesUploads.resume_upload`; the service settles a repeated completion."""
+        found = await super().resume_upload(key, token, **how)
+        upload = found.upload
+        inner = upload._inner if isinstance(upload, LayerUpload) else upload  # noqa: SLF001
+        return found._replace(upload=_RetriedUpload(self, inner, key, None))
 
     async def delete(self, keys: Sequence[str], /) -> Mapping[str, StoreError]:
         """See `Provider.delete`; keys that failed for a passing reason are tried again."""
@@ -320,6 +331,7 @@ class Retried(Layer):
         if self._tokens < 1:
             return False
         self._tokens -= 1
+        self.retries += 1
         return True
 
     def _marked(

@@ -20,7 +20,7 @@ from asyncstore.errors import (
     StoreError,
 )
 from asyncstore.provider import Diagnoses, Presigns, ability
-from asyncstore.store import _many, _reading, _writing
+from asyncstore.store import _many, _reading, _transfers, _writing
 from asyncstore.store._listing import Keys, Listing, Walk
 from asyncstore.store._live import Watched
 from asyncstore.store._together import closed, each
@@ -44,8 +44,9 @@ if TYPE_CHECKING:
     from asyncstore.layers import Guard
     from asyncstore.provider import Provider
     from asyncstore.store._live import Live, Recipe
-    from asyncstore.types import Page, SpanLike, Stream
-    from asyncstore.url import StoreURL
+    from asyncstore.transfer import Progress, Report
+    from asyncstore.types import Durability, Page, SpanLike, Stream
+    from asyncstore.url import PathLike, StoreURL
 
 GAP = 64 * 1024
 
@@ -637,6 +638,188 @@ class Store:
             return _many.Wanted(item, index, self._whole(key), span, size=size)
         except StoreError as error:
             return _many.Wanted(item, index, "", error=error)
+
+    # ---- folders
+
+    async def download(
+        self,
+        source: str | Iterable[str],
+        folder: PathLike,
+        /,
+        *,
+        include: Sequence[str] = (),
+        exclude: Sequence[str] = (),
+        keys_from: str | os.PathLike[str] | None = None,
+        failures_to: str | os.PathLike[str] | None = None,
+        dry_run: bool = False,
+        durability: Durability = "deferred",
+        progress: bool | Callable[[Progress], None] = False,
+        width: int | None = None,
+        budget: int = _many.BUDGET,
+    ) -> Report:
+        """Copy objects to files of a local folder; run it again to go on where it was stopped.
+
+        Each file appears under its name when it is whole and verified. No key leads out of the
+        folder: what would is a failure. See `sync` for the arguments that are not here.
+
+        Args:
+            source: a folder of this store, such as `"photos"`, whose objects come to lie in
+                `folder` by the rest of their keys, or `""` for all; or keys, of which each comes
+                to lie in `folder` by the whole of it.
+            folder: a local path; made where it is missing.
+            include: as in `sync`, as are those up to `dry_run`.
+            exclude: see there.
+            keys_from: see there.
+            failures_to: see there.
+            dry_run: see there.
+            durability: `"deferred"` flushes everything to the disk once, before this returns;
+                `"full"` each file before it gets its name.
+            progress: as in `sync`, as are the following.
+            width: see there.
+            budget: see there.
+
+        Raises:
+            StoreError: as in `sync`.
+        """
+        keys = None if isinstance(source, str) else source
+        here = self._below(source) if isinstance(source, str) else self
+        async with _transfers.beside(folder, durability) as there:
+            return await _transfers.transfer(
+                here,
+                there,
+                "download",
+                keys=keys,
+                include=include,
+                exclude=exclude,
+                keys_from=keys_from,
+                failures_to=failures_to,
+                dry_run=dry_run,
+                progress=progress,
+                width=width,
+                budget=budget,
+                flush=there.aclose,
+            )
+
+    async def upload(
+        self,
+        folder: PathLike,
+        target: str = "",
+        /,
+        *,
+        include: Sequence[str] = (),
+        exclude: Sequence[str] = (),
+        keys_from: str | os.PathLike[str] | None = None,
+        failures_to: str | os.PathLike[str] | None = None,
+        dry_run: bool = False,
+        progress: bool | Callable[[Progress], None] = False,
+        width: int | None = None,
+        budget: int = _many.BUDGET,
+    ) -> Report:
+        """Copy the files of a local folder to objects; run it again to go on.
+
+        Symbolic links, pipes, sockets and devices in the folder are no objects, and stay behind.
+        See `sync` for the arguments that are not here.
+
+        Args:
+            folder: a local path.
+            target: the folder of this store that comes to hold what the local one holds.
+            include: as in `sync`, as are the following.
+            exclude: see there.
+            keys_from: see there.
+            failures_to: see there.
+            dry_run: see there.
+            progress: see there.
+            width: see there.
+            budget: see there.
+
+        Raises:
+            NotFoundError: there is no such local folder.
+            StoreError: as in `sync`.
+        """
+        async with _transfers.beside(folder) as here:
+            if not await run_sync(os.path.isdir, str(here.url)):
+                raise NotFoundError("no such folder").at("upload", str(here.url))
+            return await _transfers.transfer(
+                here,
+                self._below(target),
+                "upload",
+                include=include,
+                exclude=exclude,
+                keys_from=keys_from,
+                failures_to=failures_to,
+                dry_run=dry_run,
+                progress=progress,
+                width=width,
+                budget=budget,
+            )
+
+    async def sync(
+        self,
+        target: Store,
+        prefix: str = "",
+        /,
+        *,
+        delete: bool = False,
+        include: Sequence[str] = (),
+        exclude: Sequence[str] = (),
+        keys_from: str | os.PathLike[str] | None = None,
+        failures_to: str | os.PathLike[str] | None = None,
+        dry_run: bool = False,
+        progress: bool | Callable[[Progress], None] = False,
+        width: int | None = None,
+        budget: int = _many.BUDGET,
+    ) -> Report:
+        """Make another store hold what this one holds, under the same keys.
+
+        An object is skipped if it is known to be there: by checksum, or because an earlier run
+        wrote and verified it and neither side's ETag has changed since; never for its name and
+        size alone. Files, S3 and Google go on with large objects that a killed run began, where
+        the target is a file or S3; others are copied anew. Within one service, objects are
+        copied at the service.
+
+        Args:
+            target: any store.
+            prefix: only this folder, on both sides. `(a / "x").sync(b / "y")` has two names.
+            delete: remove from the target what the source has not; only when everything else
+                succeeded, and both sides were listed to their proven end.
+            include: glob patterns, of which a key must match one, where there are any; `*`
+                matches slashes too.
+            exclude: patterns of keys that stay as they are on both sides.
+            keys_from: a file of keys to transfer: what `failures_to` wrote, or a key a line.
+            failures_to: a file to write the failures to, a JSON object a line.
+            dry_run: change nothing; the report's `planned` says what would be done.
+            progress: `True` for a bar in the terminal or the notebook; or a function that is
+                called with a `Progress`, on the event loop, some ten times a second.
+            width: most objects under way at once; by default what both stores bear.
+            budget: bytes that are held in memory at once.
+
+        Returns:
+            A report: counts, bytes, and `failures`, which hold an error for each object that
+            was not transferred, while the others were. Look at `report.ok`.
+
+        Raises:
+            NotFoundError: no such bucket.
+            IntegrityError: a listing is not provably complete.
+            InvalidPathError: one of the two lies in the other.
+            ConfigurationError: the arguments contradict each other, or a file of keys is none.
+        """
+        return await _transfers.transfer(
+            self._below(prefix),
+            target._below(prefix),
+            "sync",
+            delete=delete,
+            include=include,
+            exclude=exclude,
+            keys_from=keys_from,
+            failures_to=failures_to,
+            dry_run=dry_run,
+            progress=progress,
+            width=width,
+            budget=budget,
+        )
+
+    def _below(self, folder: str) -> Store:
+        return self.child(folder) if folder else self
 
     # ---- the rest
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from asyncstore.layers import Event, RetryPolicy
     from asyncstore.store import Item
+    from asyncstore.transfer import Progress, Report
     from asyncstore.types import SpanLike, Stream
     from asyncstore.url import PathLike, StoreURL
 
@@ -312,6 +313,108 @@ class Store:
         """Delete many objects. See `asyncstore.Store.delete_many`."""
         return Batch(
             partial(self._store.delete_many, drawn(keys, _AHEAD), ordered=ordered, width=width)
+        )
+
+    # ---- folders
+
+    def download(
+        self,
+        source: str | Iterable[str],
+        folder: PathLike,
+        /,
+        *,
+        include: Sequence[str] = (),
+        exclude: Sequence[str] = (),
+        keys_from: str | os.PathLike[str] | None = None,
+        failures_to: str | os.PathLike[str] | None = None,
+        dry_run: bool = False,
+        durability: Durability = "deferred",
+        progress: bool | Callable[[Progress], None] = False,
+        width: int | None = None,
+        budget: int = _async.BUDGET,
+    ) -> Report:
+        """Copy objects to files of a local folder. See `asyncstore.Store.download`."""
+        return run(
+            partial(
+                self._store.download,
+                source if isinstance(source, str) else tuple(source),
+                folder,
+                include=include,
+                exclude=exclude,
+                keys_from=keys_from,
+                failures_to=failures_to,
+                dry_run=dry_run,
+                durability=durability,
+                progress=progress,
+                width=width,
+                budget=budget,
+            )
+        )
+
+    def upload(
+        self,
+        folder: PathLike,
+        target: str = "",
+        /,
+        *,
+        include: Sequence[str] = (),
+        exclude: Sequence[str] = (),
+        keys_from: str | os.PathLike[str] | None = None,
+        failures_to: str | os.PathLike[str] | None = None,
+        dry_run: bool = False,
+        progress: bool | Callable[[Progress], None] = False,
+        width: int | None = None,
+        budget: int = _async.BUDGET,
+    ) -> Report:
+        """Copy the files of a local folder to objects. See `asyncstore.Store.upload`."""
+        return run(
+            partial(
+                self._store.upload,
+                folder,
+                target,
+                include=include,
+                exclude=exclude,
+                keys_from=keys_from,
+                failures_to=failures_to,
+                dry_run=dry_run,
+                progress=progress,
+                width=width,
+                budget=budget,
+            )
+        )
+
+    def sync(
+        self,
+        target: Store,
+        prefix: str = "",
+        /,
+        *,
+        delete: bool = False,
+        include: Sequence[str] = (),
+        exclude: Sequence[str] = (),
+        keys_from: str | os.PathLike[str] | None = None,
+        failures_to: str | os.PathLike[str] | None = None,
+        dry_run: bool = False,
+        progress: bool | Callable[[Progress], None] = False,
+        width: int | None = None,
+        budget: int = _async.BUDGET,
+    ) -> Report:
+        """Make another store hold what this one holds. See `asyncstore.Store.sync`."""
+        return run(
+            partial(
+                self._store.sync,
+                target._store,
+                prefix,
+                delete=delete,
+                include=include,
+                exclude=exclude,
+                keys_from=keys_from,
+                failures_to=failures_to,
+                dry_run=dry_run,
+                progress=progress,
+                width=width,
+                budget=budget,
+            )
         )
 
     # ---- the rest

@@ -174,6 +174,82 @@ class Part(NamedTuple):
     checksum: tuple[str, str] | None = None
 
 
+class PartsPage(NamedTuple):
+    """One reply to `ListParts`.
+
+    Attributes:
+        parts: each with its size in bytes.
+        marker: what continues the listing, or `None` at its end.
+    """
+
+    parts: Sequence[tuple[Part, int]]
+    marker: str | None
+
+
+class UploadsPage(NamedTuple):
+    """One reply to `ListMultipartUploads`.
+
+    Attributes:
+        uploads: key, name and when each began, as text.
+        markers: the key and the name that continue the listing, or `None` at its end.
+    """
+
+    uploads: Sequence[tuple[str, str, str]]
+    markers: tuple[str, str] | None
+
+
+def parts_page(body: Buffer, /) -> PartsPage | Fault:
+    """Read a `ListPartsResult`.
+
+    Raises:
+        IntegrityError: it is none, or one that cannot be continued.
+    """
+    tree = _parse(body)
+    if _name(tree) == "Error":
+        return _fault(tree)
+    _require(tree, "ListPartsResult")
+    found = []
+    for entry in tree:
+        if _name(entry) == "Part":
+            told = {_name(child): child.text or "" for child in entry}
+            number, size, etag = (told.get(n, "") for n in ("PartNumber", "Size", "ETag"))
+            if not (number.isdecimal() and size.isdecimal() and etag):
+                raise IntegrityError("a part without a number, a size or an ETag")
+            crc = told.get("ChecksumCRC64NVME")
+            checksum = ("ChecksumCRC64NVME", crc) if crc else None
+            found.append((Part(int(number), etag, checksum), int(size)))
+    marker = None
+    if _child(tree, "IsTruncated") == "true":
+        marker = _child(tree, "NextPartNumberMarker")
+        if not marker:
+            raise IntegrityError("a cut listing of parts that cannot be continued")
+    return PartsPage(found, marker)
+
+
+def uploads_page(body: Buffer, /) -> UploadsPage | Fault:
+    """Read a `ListMultipartUploadsResult` that was asked for with URL encoding.
+
+    Raises:
+        IntegrityError: it is none, or one that cannot be continued.
+    """
+    tree = _parse(body)
+    if _name(tree) == "Error":
+        return _fault(tree)
+    _require(tree, "ListMultipartUploadsResult")
+    decode = _unquote if _child(tree, "EncodingType") == "url" else str
+    found = [
+        (decode(_child(entry, "Key")), _child(entry, "UploadId"), _child(entry, "Initiated"))
+        for entry in tree
+        if _name(entry) == "Upload"
+    ]
+    markers = None
+    if _child(tree, "IsTruncated") == "true":
+        markers = (decode(_child(tree, "NextKeyMarker")), _child(tree, "NextUploadIdMarker"))
+        if not markers[0]:
+            raise IntegrityError("a cut listing of uploads that cannot be continued")
+    return UploadsPage(found, markers)
+
+
 def complete_request(parts: Iterable[Part], /) -> bytes:
     """Write the body of `CompleteMultipartUpload`; parts ascend by number."""
     return (

@@ -26,6 +26,7 @@ PUBLIC = (
     "asyncstore.registry",
     "asyncstore.sync",
     "asyncstore.testing",
+    "asyncstore.transfer",
     "asyncstore.types",
     "asyncstore.url",
 )

@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 STALE_AFTER = 60.0
 """Seconds for which a file being written is left alone, locked or not."""
 
+KEPT_FOR = 7 * 86_400.0
+"""Seconds for which a file is kept that a dead writer's successor may go on with."""
+
 PATIENCE = 30.0
 """Seconds to wait for a lock that others hold for microseconds."""
 
@@ -80,7 +83,8 @@ def sweep(folder: int, name: str) -> None:
     """Remove a file that was being written, if its writer is dead."""
     with suppress(OSError):
         state = os.stat(name, dir_fd=folder, follow_symlinks=False)
-        if not stat.S_ISREG(state.st_mode) or time.time() - state.st_mtime < STALE_AFTER:
+        patience = KEPT_FOR if name.endswith(".part") else STALE_AFTER
+        if not stat.S_ISREG(state.st_mode) or time.time() - state.st_mtime < patience:
             return
         fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
         try:

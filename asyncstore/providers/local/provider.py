@@ -6,7 +6,7 @@ import errno
 import os
 import shutil
 import stat
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from functools import partial
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -17,10 +17,13 @@ from asyncstore.errors import (
     NotFoundError,
     NotSupportedError,
     StoreError,
+    UnavailableError,
 )
+from asyncstore.provider import Resumed
 from asyncstore.providers.local import faults, reading
 from asyncstore.providers.local.copying import clone
 from asyncstore.providers.local.flushing import Deferred, Flush
+from asyncstore.providers.local.keeping import KeptDraft, kept_name
 from asyncstore.providers.local.listing import Lister, Walk
 from asyncstore.providers.local.locking import locked
 from asyncstore.providers.local.reading import Source, meta_of
@@ -144,6 +147,49 @@ class LocalProvider:
         parts = await self._run("begin_upload", key, lambda: Parts(make), dispose=Parts.abort)
         finish = partial(parts.complete, if_match=if_match, if_absent=if_absent)
         return FileUpload(key, self.locate(key), parts, finish)
+
+    async def resume_upload(
+        self,
+        key: str,
+        token: str,
+        /,
+        *,
+        size: int,
+        part: int,
+        sums: Mapping[int, int],
+        check: Callable[[Buffer], int],
+        content_type: str | None = None,
+        metadata: Mapping[str, str] | None = None,
+    ) -> Resumed:
+        """See `ResumesUploads.resume_upload`; parts count if the file holds what was recorded."""
+        self._refuse_metadata("begin_upload", key, content_type, metadata)
+        make = partial(Draft, self._root, key, self._flush)
+
+        def call() -> tuple[Parts, frozenset[int]]:
+            main = KeptDraft(self._root, key, self._flush, fresh=not token)
+            parts = Parts(make, main, part)
+            try:
+                return parts, parts.find(size, sums, check) if token else frozenset()
+            except BaseException:
+                parts.abort()
+                raise
+
+        parts, present = await self._run(
+            "begin_upload", key, call, dispose=lambda made: made[0].abort()
+        )
+        finish = partial(parts.complete, if_match=None, if_absent=False)
+        upload = FileUpload(key, self.locate(key), parts, finish)
+        return Resumed(upload, kept_name(key.rpartition("/")[2]), present)
+
+    async def drop_uploads(self, key: str, /, *, token: str, since: float) -> None:
+        """See `ResumesUploads.drop_uploads`; the file's name follows from the key."""
+        del token, since
+
+        def call() -> None:
+            with suppress(UnavailableError):  # somebody is writing it: it is theirs
+                KeptDraft(self._root, key, self._flush, fresh=True).discard()
+
+        await self._run("abort", key, call)
 
     async def copy(
         self,
@@ -345,6 +391,11 @@ class FileUpload:
         """See `Upload.abort`."""
         with told("abort", self._url):
             await run(self._parts.abort)
+
+    async def leave(self) -> None:
+        """See `LastingUpload.leave`."""
+        with told("leave", self._url):
+            await run(self._parts.leave)
 
 
 @contextmanager

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 NAME_BYTES = 255
-TEMP = re.compile(r"\.asyncstore-[0-9a-f]{16}\.tmp")
+TEMP = re.compile(r"\.asyncstore-[0-9a-f]{16}\.(?:tmp|part)")
 """Names of files that are being written; no object has such a name."""
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC

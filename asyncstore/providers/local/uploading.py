@@ -14,9 +14,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from asyncstore.errors import IntegrityError, NotFoundError
 from asyncstore.providers.local.copying import copy_range
+from asyncstore.providers.local.threads import check_cancelled
+from asyncstore.room import room
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from asyncstore.providers.local.writing import Draft
     from asyncstore.types import Buffer
@@ -33,14 +35,18 @@ class Parts:
 
     Args:
         make: makes a draft of the object.
+        main: one that is there already, which an earlier writer began.
+        usual: the usual size of its parts.
     """
 
-    def __init__(self, make: Callable[[], Draft]) -> None:
+    def __init__(
+        self, make: Callable[[], Draft], main: Draft | None = None, usual: int | None = None
+    ) -> None:
         self._make = make
-        self._main = make()
+        self._main = make() if main is None else main
         self._spill: Draft | None = None
         self._spilt = 0
-        self._usual: int | None = None
+        self._usual = usual
         self._places: dict[int, _Place] = {}
         self._lock = threading.Lock()
         self._writers = 0
@@ -62,6 +68,29 @@ class Parts:
         with self._lock:
             self._places[number] = place
 
+    def find(
+        self, size: int, sums: Mapping[int, int], check: Callable[[Buffer], int]
+    ) -> frozenset[int]:
+        """Look which parts an earlier writer's draft really holds; return their numbers.
+
+        Args:
+            size: of the whole object.
+            sums: what it is said to hold: checksums by part.
+            check: computes such a checksum.
+        """
+        usual = self._usual or size
+        for number, wanted in sums.items():
+            check_cancelled()
+            start = (number - 1) * usual
+            length = min(usual, size - start)
+            if length <= 0:
+                continue
+            data = room(length)
+            filled = os.preadv(self._main.fd, [data], start)
+            if filled == length and check(data) == wanted:
+                self._places[number] = _Place(self._main, start, length)
+        return frozenset(self._places)
+
     def complete(self, *, if_match: str | None, if_absent: bool) -> os.stat_result:
         """Join the parts and publish the object."""
         with self._lock:
@@ -80,6 +109,14 @@ class Parts:
             self._ended = True
             if not self._writers:
                 self._discard()
+
+    def leave(self) -> None:
+        """End, and leave the main draft to a later writer; nothing is being written."""
+        with self._lock:
+            self._ended = True
+            self._main.leave()
+            if self._spill is not None:
+                self._spill.discard()
 
     def _check_open(self) -> None:
         if self._ended:

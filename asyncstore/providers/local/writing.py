@@ -116,6 +116,11 @@ class Draft:
             if left is not None:
                 os.close(left)
 
+    def leave(self) -> None:
+        """Close what was written, and leave it where it is."""
+        if self.fd >= 0:
+            self._close()
+
     def _create(self) -> tuple[int, int]:
         for _ in range(_ATTEMPTS):
             folder = self._root.make(self._folders, durable=self._flush.at_once)

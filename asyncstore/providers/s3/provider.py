@@ -6,8 +6,9 @@ import math
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Any, Literal
 
-from asyncstore.errors import ConfigurationError, NotSupportedError, StoreError
-from asyncstore.providers.s3 import deleting, reading, writing
+from asyncstore.errors import ConfigurationError, NotFoundError, NotSupportedError, StoreError
+from asyncstore.provider import Resumed
+from asyncstore.providers.s3 import deleting, lasting, reading, writing
 from asyncstore.providers.s3 import upload as uploads
 from asyncstore.providers.s3.capabilities import CONDITIONS, Probes
 from asyncstore.providers.s3.client import Ask, Client, Placed
@@ -19,7 +20,7 @@ from asyncstore.wire import s3 as wire
 from asyncstore.wire.sigv4 import EXPIRES_MAX, encode_query
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Mapping, Sequence
+    from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 
     from asyncstore.providers.s3.reading import S3Stream
     from asyncstore.types import Blob, Buffer, ObjectMeta, Span
@@ -147,6 +148,45 @@ class S3Provider:
             return await uploads.begin(
                 self._client, facts, key, headers, size=size, condition=condition
             )
+
+    async def resume_upload(
+        self,
+        key: str,
+        token: str,
+        /,
+        *,
+        size: int,
+        part: int,
+        sums: Mapping[int, int],
+        check: Callable[[Buffer], int],
+        content_type: str | None = None,
+        metadata: Mapping[str, str] | None = None,
+    ) -> Resumed:
+        """Go on with an upload; the service checked each part when it came."""
+        del check
+        with Placed("resume_upload", self.locate(key)):
+            if token:
+                facts = await self._probes.facts()
+                found = await lasting.find(
+                    self._client, facts, key, token, size=size, part=part, sums=sums
+                )
+                if found is not None:
+                    return Resumed(found[0], token, found[1])
+        upload = await self.begin_upload(
+            key, size=size, content_type=content_type, metadata=metadata
+        )
+        return Resumed(upload, lasting.token_of(upload), frozenset())
+
+    async def drop_uploads(self, key: str, /, *, token: str, since: float) -> None:
+        """Give up an upload by its name, or those of the key that began at that time."""
+        with Placed("abort", self.locate(key)):
+            names = [token[2:]] if token else await lasting.nameless(self._client, key, since)
+            for name in names:
+                query = encode_query({"uploadId": name})
+                try:
+                    await self._client.call(Ask("abort", "DELETE", key, query))
+                except NotFoundError:
+                    continue  # it had ended already
 
     async def copy(
         self,

@@ -87,6 +87,7 @@ class S3Upload:
     Attributes:
         key: where to.
         name: the service's name for the upload.
+        joined: whether the service is sent the checksum of the whole.
     """
 
     def __init__(
@@ -106,7 +107,7 @@ class S3Upload:
         self.name = name
         self._size = size
         self._headers, self._condition = condition
-        self._joined = joined
+        self.joined = joined
         self._parts: dict[int, wire.Part] = {}
         self._sizes: dict[int, int] = {}
         self._over = False
@@ -126,7 +127,7 @@ class S3Upload:
 
     def keep(self, number: int, size: int, etag: str, crc: str | None) -> None:
         """Note a part that the service has."""
-        checksum = ("ChecksumCRC64NVME", crc) if crc and self._joined else None
+        checksum = ("ChecksumCRC64NVME", crc) if crc and self.joined else None
         self._parts[number] = wire.Part(number, etag, checksum)
         self._sizes[number] = size
 
@@ -174,6 +175,10 @@ class S3Upload:
         except BaseException:
             self._over = False
             raise
+
+    async def leave(self) -> None:
+        """See `LastingUpload.leave`: nothing of it is here."""
+        self._over = True
 
     def _check_open(self, op: str) -> None:
         if self._over:

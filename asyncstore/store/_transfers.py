@@ -1,0 +1,123 @@
+"""`Store.download`, `upload`, `sync`: what they share, and how the engine is told of it."""
+
+from __future__ import annotations
+
+import os
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from anyio.to_thread import run_sync
+
+from asyncstore.errors import ConfigurationError, InvalidPathError
+from asyncstore.store import _many
+from asyncstore.transfer.keys import read_keys, write_failures
+from asyncstore.transfer.names import folds
+from asyncstore.transfer.record import Record, record_path
+from asyncstore.transfer.run import How, Transfer
+from asyncstore.transfer.show import shown
+from asyncstore.url import StoreURL
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+
+    from asyncstore.errors import StoreError
+    from asyncstore.store._store import Store
+    from asyncstore.transfer import Progress, Report
+    from asyncstore.transfer.plan import Step
+    from asyncstore.types import Durability
+    from asyncstore.url import PathLike
+
+
+async def transfer(
+    source: Store,
+    target: Store,
+    title: str,
+    *,
+    keys: Iterable[str] | None = None,
+    include: Sequence[str] = (),
+    exclude: Sequence[str] = (),
+    delete: bool = False,
+    keys_from: str | os.PathLike[str] | None = None,
+    failures_to: str | os.PathLike[str] | None = None,
+    dry_run: bool = False,
+    verify: bool = False,
+    progress: bool | Callable[[Progress], None] = False,
+    settled: Callable[[Step, StoreError | None], None] | None = None,
+    width: int | None = None,
+    budget: int = _many.BUDGET,
+    flush: Callable[[], Awaitable[None]] | None = None,
+) -> Report:
+    """Run the engine between two stores; see `Store.sync`."""
+    if isinstance(include, str) or isinstance(exclude, str):
+        raise ConfigurationError('include and exclude are lists of patterns: write ["*.txt"]')
+    if width is not None and width < 1:
+        raise ConfigurationError(f"width={width}: at least 1")
+    _check_apart(source, target)
+    chosen = None if keys is None else list(keys)
+    if keys_from is not None:
+        if chosen is not None:
+            raise ConfigurationError("keys and keys_from exclude each other")
+        chosen = await run_sync(read_keys, keys_from)
+    if chosen is not None and delete:
+        raise ConfigurationError("delete needs everything that is at the source, not some keys")
+    is_folder = target.url.scheme == "file" and not (dry_run or verify)
+    with shown(progress, title) as tell:
+        how = How(
+            include=include,
+            exclude=exclude,
+            keys=chosen,
+            delete=delete,
+            dry_run=dry_run,
+            verify=verify,
+            width=width,
+            budget=budget,
+            same_service=source._same_service(target),  # noqa: SLF001 - a Store
+            fold=is_folder and await run_sync(folds, Path(str(target.url))),
+            tell=tell,
+            settled=settled,
+        )
+        report = await Transfer(source, target, _record(source, target), how, flush=flush).run()
+    if failures_to is not None:
+        await run_sync(write_failures, failures_to, report.failures)
+    return report
+
+
+@asynccontextmanager
+async def beside(path: PathLike, durability: Durability = "full") -> AsyncIterator[Store]:
+    """Open a local folder, of which the user's word may hold links."""
+    from asyncstore.store._open import open_store  # noqa: PLC0415 - the two need each other
+
+    url = StoreURL.parse(path)
+    if url.scheme != "file":
+        raise InvalidPathError(f"{url} is no local folder; store.sync takes any other store")
+    url = replace(url, path=await run_sync(os.path.realpath, url.path))
+    async with open_store(url, durability=durability) as store:
+        yield store
+
+
+def _check_apart(source: Store, target: Store) -> None:
+    """Refuse a target in the source, or the other way round: it would never end, or delete."""
+    one, other = _place(source), _place(target)
+    if one[:2] == other[:2] and (one[2].startswith(other[2]) or other[2].startswith(one[2])):
+        raise InvalidPathError(f"{source.url} and {target.url}: one lies in the other")
+
+
+def _place(store: Store) -> tuple[str, str, str]:
+    url = store.url
+    path = os.path.realpath(url.path) if url.scheme == "file" else url.path
+    service = f"{url.scheme}://{url.bucket}"
+    return service, _endpoint(store), f"{path.rstrip('/')}/"
+
+
+def _endpoint(store: Store) -> str:
+    return store._live.recipe.settings.endpoint_url or ""  # noqa: SLF001 - a Store
+
+
+def _record(source: Store, target: Store) -> Record:
+    """Return the record of two places; what is in memory is another in every process."""
+    if "mem" in (source.url.scheme, target.url.scheme):
+        return Record(None)
+    names = ["\n".join(_place(store)) for store in (source, target)]
+    return Record(record_path(*names))

@@ -1,0 +1,265 @@
+"""Folders and prefixes, between any two stores: right, verified, and skipped only when proven."""
+
+from __future__ import annotations
+
+import json
+import os
+
+import pytest
+
+from asyncstore import open_store
+from asyncstore.errors import (
+    ConfigurationError,
+    IntegrityError,
+    InvalidPathError,
+    NotFoundError,
+    ObjectChangedError,
+)
+from asyncstore.providers.memory import MemoryProvider
+from asyncstore.transfer import large, run
+from tests.transfer.conftest import fill, tree
+
+pytestmark = pytest.mark.asyncio
+
+FILES = {
+    "a.txt": b"one",
+    "empty": b"",
+    "sub/b.bin": os.urandom(100_000),
+    "sub/deep/c": b"x" * 5_000,
+    "sub/deep/d é": b"y",
+}
+
+
+@pytest.fixture
+def small(monkeypatch):
+    """Take objects of more than 20,000 bytes for large, in parts of 8,000."""
+    monkeypatch.setattr(run, "SMALL", 20_000)
+    monkeypatch.setattr(large, "PART", 8_000)
+
+
+async def filled(store, files=FILES, prefix=""):
+    for key, data in files.items():
+        await store.put(prefix + key, data)
+
+
+async def content(store, prefix=""):
+    return {
+        meta.key[len(prefix) :]: bytes(await store.get(meta.key))
+        async for meta in store.list(prefix)
+    }
+
+
+@pytest.mark.parametrize("service", ["memory", "local", "s3"])
+async def test_a_folder_comes_back_as_it_went(service, request, tmp_path, small):
+    fill(tmp_path / "from", FILES)
+    if service == "s3":
+        store = request.getfixturevalue("bucket")()
+    else:
+        store = open_store("mem://there" if service == "memory" else tmp_path / "store")
+    async with store:
+        up = await store.upload(tmp_path / "from", "data")
+        assert (up.copied, up.bytes, up.failures) == (5, sum(map(len, FILES.values())), [])
+        assert await content(store, "data/") == FILES
+        down = await store.download("data/", tmp_path / "to")
+        assert (down.copied, down.failures) == (5, [])
+        assert tree(tmp_path / "to") == FILES
+
+
+async def test_a_rerun_reads_nothing_and_writes_nothing(bucket, tmp_path):
+    async with bucket() as store:
+        await filled(store)
+        await store.download("", tmp_path)
+    events = []
+    async with bucket(trace=events.append) as store:
+        again = await store.download("", tmp_path)
+        assert (again.copied, again.skipped) == (0, 5)
+        assert {event.op for event in events} == {"list_page"}
+        events.clear()
+        up = await store.upload(tmp_path, "up")
+        assert up.copied == 5
+        events.clear()
+        assert (await store.upload(tmp_path, "up")).skipped == 5
+        assert {event.op for event in events} == {"list_page"}
+
+
+async def test_what_is_there_unrecorded_is_compared_and_not_trusted(bucket, tmp_path, state):
+    async with bucket() as store:
+        await filled(store)
+        await store.download("", tmp_path)
+        for path in state.rglob("*.jsonl"):
+            path.unlink()
+        (tmp_path / "a.txt").write_bytes(b"two")  # of the same size
+        events = []
+        async with bucket(trace=events.append) as watched:
+            report = await watched.download("", tmp_path)
+        assert (report.copied, report.skipped) == (1, 4)
+        assert [event.url.rpartition("/")[2] for event in events if event.op == "get"] == ["a.txt"]
+        assert tree(tmp_path) == FILES
+
+
+@pytest.mark.parametrize("side", ["source", "target"])
+async def test_what_changed_on_either_side_since_is_copied_again(bucket, tmp_path, side):
+    async with bucket() as store:
+        await filled(store)
+        await store.download("", tmp_path)
+        if side == "source":
+            await store.put("a.txt", b"two")
+        else:
+            (tmp_path / "a.txt").write_bytes(b"two")
+        report = await store.download("", tmp_path)
+        assert (report.copied, report.skipped) == (1, 4)
+        assert (tmp_path / "a.txt").read_bytes() == (b"two" if side == "source" else b"one")
+
+
+async def test_keys_keep_the_whole_of_their_names(tmp_path):
+    async with open_store("mem://keys") as store:
+        await filled(store)
+        report = await store.download(["sub/b.bin", "a.txt", "missing"], tmp_path)
+        assert set(tree(tmp_path)) == {"sub/b.bin", "a.txt"}
+        [failure] = report.failures
+        assert failure.key == "missing"
+        assert isinstance(failure.error, NotFoundError)
+
+
+async def test_failures_are_written_down_and_fed_back_in(tmp_path, monkeypatch):
+    async with open_store("mem://feed") as store:
+        await filled(store)
+        get = MemoryProvider.get
+
+        async def broken(self, key, /, **how):
+            if key.startswith("sub/deep"):
+                raise IntegrityError("broken on the way")
+            return await get(self, key, **how)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(MemoryProvider, "get", broken)
+            report = await store.download("", tmp_path / "to", failures_to=tmp_path / "failed")
+        assert not report.ok
+        lines = [json.loads(line) for line in (tmp_path / "failed").read_text().splitlines()]
+        assert {line["key"] for line in lines} == {"sub/deep/c", "sub/deep/d é"}
+        assert {line["error"] for line in lines} == {"IntegrityError"}
+        assert json.loads(json.dumps(report.as_dict()))["failed"] == lines
+        again = await store.download("", tmp_path / "to", keys_from=tmp_path / "failed")
+        assert (again.copied, again.skipped, again.failures) == (2, 0, [])
+        assert tree(tmp_path / "to") == FILES
+
+
+async def test_sync_deletes_last_and_only_where_all_else_succeeded(tmp_path, monkeypatch):
+    async with open_store("mem://from") as source, open_store("mem://to") as target:
+        await filled(source)
+        await target.put("stranger", b"s")
+        await target.put("kept.log", b"k")
+
+        async def broken(*_, **__):
+            raise IntegrityError("broken on the way")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(MemoryProvider, "get", broken)
+            report = await source.sync(target, delete=True)
+        assert (report.deleted, len(report.failures)) == (0, 5)
+        assert set(await content(target)) == {"stranger", "kept.log"}
+        report = await source.sync(target, delete=True, exclude=["*.log"])
+        assert (report.deleted, report.failures) == (1, [])
+        assert await content(target) == FILES | {"kept.log": b"k"}
+
+
+async def test_nothing_is_deleted_from_a_listing_that_was_cut(tmp_path, monkeypatch):
+    async with open_store("mem://from2") as source, open_store("mem://to2") as target:
+        await filled(target)
+        page = MemoryProvider.list_page
+
+        async def cut(self, prefix, /, **how):
+            if self.locate("") == source.provider.locate(""):
+                raise IntegrityError("the listing contradicts itself")
+            return await page(self, prefix, **how)
+
+        monkeypatch.setattr(MemoryProvider, "list_page", cut)
+        with pytest.raises(IntegrityError):
+            await source.sync(target, delete=True)
+        monkeypatch.undo()
+        assert await content(target) == FILES
+
+
+async def test_a_dry_run_changes_nothing_and_tells_the_plan(tmp_path):
+    async with open_store("mem://dry") as store:
+        await filled(store)
+        report = await store.download("", tmp_path / "to", dry_run=True, include=["*.txt"])
+        assert report.planned == [("copy", "a.txt")]
+        assert not (tmp_path / "to").exists()
+
+
+async def test_sync_of_a_folder_of_both_sides_leaves_the_rest(tmp_path):
+    async with open_store("mem://part") as source, open_store(tmp_path) as target:
+        await filled(source)
+        await target.put("other", b"o")
+        report = await source.sync(target, "sub", delete=True)
+        assert report.copied == 3
+        wanted = {key: data for key, data in FILES.items() if key.startswith("sub/")}
+        assert tree(tmp_path) == wanted | {"other": b"o"}
+
+
+@pytest.mark.parametrize("size", [100, 50_000])
+async def test_a_source_that_changes_is_an_error_for_that_file(size, tmp_path, monkeypatch, small):
+    async with open_store("mem://moving") as store:
+        await store.put("k", b"1" * size)
+        await store.put("still", b"2")
+        get = MemoryProvider.get
+        count = 0
+
+        async def changing(self, key, /, **how):
+            nonlocal count
+            if key == "k":
+                count += 1
+                if count == (1 if size == 100 else 3):
+                    await self.put("k", b"3" * size)
+            return await get(self, key, **how)
+
+        monkeypatch.setattr(MemoryProvider, "get", changing)
+        report = await store.download("", tmp_path)
+        [failure] = report.failures
+        assert failure.key == "k"
+        assert isinstance(failure.error, ObjectChangedError)
+        assert tree(tmp_path) == {"still": b"2"}
+
+
+async def test_progress_is_told_to_programs_and_to_people(tmp_path, capsys):
+    told = []
+    async with open_store("mem://told") as store:
+        await filled(store)
+        await store.download("", tmp_path / "a", progress=told.append)
+        await store.download("", tmp_path / "b", progress=True)
+    last = told[-1]
+    total = sum(map(len, FILES.values()))
+    assert (last.files, last.files_total, last.bytes, last.bytes_total) == (5, 5, total, total)
+    assert (last.failed, last.width) == (0, 0)
+    assert last.rate > 0
+    assert "5/5 files" in capsys.readouterr().err
+
+
+async def test_metadata_goes_along_where_both_sides_have_it():
+    async with open_store("mem://meta1") as source, open_store("mem://meta2") as target:
+        await source.put("k", b"1", content_type="text/plain", metadata={"a": "b"})
+        await source.sync(target)
+        meta = await target.head("k")
+        assert (meta.content_type, meta.metadata) == ("text/plain", {"a": "b"})
+
+
+async def test_wrong_arguments_are_told_before_anything_is_done(tmp_path):
+    async with open_store(tmp_path / "s") as store:
+        await store.put("d/k", b"1")
+        with pytest.raises(InvalidPathError, match="lies in"):
+            await store.sync(store / "d")
+        with pytest.raises(InvalidPathError, match="lies in"):
+            await store.download("", tmp_path / "s" / "d")
+        with pytest.raises(InvalidPathError, match="no local folder"):
+            await store.download("", "s3://bucket/x")
+        with pytest.raises(NotFoundError):
+            await store.upload(tmp_path / "nowhere")
+        with pytest.raises(ConfigurationError, match="lists"):
+            await store.download("", tmp_path / "t", include="*.txt")
+        with pytest.raises(ConfigurationError, match="keys_from"):
+            await store.download("", tmp_path / "t", keys_from=tmp_path / "missing")
+        (tmp_path / "keys").write_text("k\n")
+        async with open_store(tmp_path / "t") as other:
+            with pytest.raises(ConfigurationError, match="delete"):
+                await store.sync(other, delete=True, keys_from=tmp_path / "keys")
