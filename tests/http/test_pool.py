@@ -239,14 +239,16 @@ async def test_a_cancelled_stream_leaves_no_connection_behind():
 
 
 async def test_a_caller_may_reuse_his_buffer_as_soon_as_he_is_cancelled():
-    begun = asyncio.Event()
+    begun, closed = asyncio.Event(), asyncio.Event()
 
     async def script(wire):
         await wire.request()
         await wire.send(b"HTTP/1.1 200 OK\r\ncontent-length: 1000000\r\n\r\n" + bytes(500_000))
         begun.set()
-        await wire.send(b"x" * 500_000)
-        await wire.stall()
+        try:
+            await wire.gone()
+        finally:
+            closed.set()
 
     async with ByteFake(script) as fake:
         engine = Engine()
@@ -258,8 +260,10 @@ async def test_a_caller_may_reuse_his_buffer_as_soon_as_he_is_cancelled():
         task.cancel()
         await asyncio.wait([task])
         before = bytes(mine)
-        await engine.aclose()
+        async with asyncio.timeout(10):
+            await closed.wait()
         assert mine == before
+        await engine.aclose()
         del task
         mine.clear()  # raises where a view of it is still held
 
