@@ -12,6 +12,7 @@ from contextvars import ContextVar
 
 import anyio
 import pytest
+import uvloop
 
 from asyncstore import background
 
@@ -43,6 +44,23 @@ def test_a_coroutine_runs_on_the_one_loop_and_its_result_comes_back():
     assert first == second
     assert first[0] != threading.get_ident()
     assert first[1] is background.loop()
+
+
+def test_the_loop_is_uvloops_where_that_is_installed():
+    assert isinstance(background.loop(), uvloop.Loop)
+
+
+def test_without_uvloop_it_is_asyncios_own():
+    said = python("""
+        import sys
+        sys.modules["uvloop"] = None  # as if it were not there
+        import asyncio
+        from asyncstore import background
+        async def where():
+            return asyncio.get_running_loop()
+        print(type(background.run(where)).__module__.partition(".")[0])
+    """)
+    assert said == "asyncio\n"
 
 
 def test_an_error_comes_back_as_it_is():

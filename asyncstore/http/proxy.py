@@ -1,6 +1,7 @@
-"""Which proxy an origin is reached through: the environment's variables, read as curl's are.
+"""Which proxy an origin is reached through: the environment's variables, read as Python reads them.
 
-`HTTPS_PROXY`, `HTTP_PROXY` and `ALL_PROXY`, in lower case first; `NO_PROXY` lists hosts, with
+So do the command lines of AWS and Google, which are written in it. `HTTPS_PROXY`, `HTTP_PROXY` and
+`ALL_PROXY`, in lower case first, where an empty one means none; `NO_PROXY` lists hosts, with
 their subdomains, addresses and networks, each with a port or without, or `*`. This machine
 itself is never reached through a proxy.
 """
@@ -70,21 +71,20 @@ def proxy_for(origin: Origin, setting: str | None, environ: Mapping[str, str], /
         return None
     if setting != "environment":
         return Proxy.parse(setting, "proxy=")
-    for name in _names(origin.scheme, environ):
-        url = environ.get(name)
-        if url:
-            if _excluded(origin, environ.get("no_proxy") or environ.get("NO_PROXY") or ""):
+    for name in (f"{origin.scheme}_proxy", "all_proxy"):
+        variable = _variable(name, environ)
+        if environ.get(variable):
+            if _excluded(origin, environ.get(_variable("no_proxy", environ), "")):
                 return None
-            return Proxy.parse(url, name)
+            return Proxy.parse(environ[variable], variable)
     return None
 
 
-def _names(scheme: str, environ: Mapping[str, str]) -> list[str]:
-    names = [f"{scheme}_proxy", f"{scheme.upper()}_PROXY", "all_proxy", "ALL_PROXY"]
-    if "REQUEST_METHOD" in environ:
-        # Under CGI a client's header `Proxy:` becomes HTTP_PROXY.
-        names.remove("HTTP_PROXY") if scheme == "http" else None
-    return names
+def _variable(name: str, environ: Mapping[str, str]) -> str:
+    """Return a variable in the spelling that counts: lower case where it is set, if to nothing."""
+    # Under CGI a client's header `Proxy:` becomes HTTP_PROXY.
+    forged = name == "http_proxy" and "REQUEST_METHOD" in environ
+    return name if name in environ or forged else name.upper()
 
 
 def _excluded(origin: Origin, text: str) -> bool:

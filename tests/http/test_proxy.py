@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import os
+from unittest import mock
 
 import pytest
+from botocore.utils import get_environ_proxies
+from hypothesis import given
+from hypothesis import strategies as st
 
 from asyncstore.errors import ConfigurationError, UnavailableError
 from asyncstore.http import Engine, EngineOptions, Origin, Request
@@ -28,6 +33,10 @@ def chosen(origin, **environ):
     (HTTPS, {"ALL_PROXY": "p:1"}, "p:1"),
     (HTTPS, {"all_proxy": "p", "HTTPS_PROXY": "http://q:2/"}, "q:2"),
     (HTTPS, {"HTTPS_PROXY": ""}, None),
+    (HTTPS, {"https_proxy": "", "HTTPS_PROXY": "http://p"}, None),
+    (HTTPS, {"https_proxy": "", "ALL_PROXY": "http://p:1"}, "p:1"),
+    (HTTPS, {"HTTPS_PROXY": "http://p", "no_proxy": "", "NO_PROXY": "*"}, "p:80"),
+    (HTTPS, {"HTTPS_PROXY": "http://p", "no_proxy": "*", "NO_PROXY": ""}, None),
     (HTTP, {"HTTP_PROXY": "http://p"}, "p:80"),
     (HTTP, {"HTTPS_PROXY": "http://p"}, None),
     (HTTP, {"HTTP_PROXY": "http://p", "REQUEST_METHOD": "GET"}, None),
@@ -67,6 +76,31 @@ def test_no_proxy_lists_what_is_reached_directly(host, port, text, excluded):
     for name in ("NO_PROXY", "no_proxy"):
         proxy = chosen(Origin("https", host, port), HTTPS_PROXY="http://p:1", **{name: text})
         assert proxy == (None if excluded else "p:1")
+
+
+HOSTS = st.sampled_from(["a.example", "b.a.example", "xa.example", "10.1.2.3", "a.example.org"])
+ENTRIES = st.lists(HOSTS | st.sampled_from([".a.example", "A.Example", " a.example ", "", "*"]))
+VALUES = st.sampled_from(["", "http://p:1", "http://q:2"])
+
+
+@given(
+    host=HOSTS,
+    scheme=st.sampled_from(["http", "https"]),
+    excluded=ENTRIES.filter(lambda entries: "*" not in entries or len(entries) == 1),
+    environ=st.dictionaries(
+        st.sampled_from(["http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY"]), VALUES
+    ),
+    where=st.sampled_from(["no_proxy", "NO_PROXY"]),
+    cgi=st.booleans(),
+)
+def test_the_choice_is_botocores(*, host, scheme, excluded, environ, where, cgi):
+    """With as many proxies and exclusions as botocore knows of; networks are beyond it."""
+    environ = {**environ, where: ",".join(excluded), **({"REQUEST_METHOD": "GET"} if cgi else {})}
+    with mock.patch.dict(os.environ, environ, clear=True):
+        theirs = get_environ_proxies(f"{scheme}://{host}/").get(scheme)
+    origin = Origin(scheme, host, 443 if scheme == "https" else 80)
+    ours = proxy_for(origin, "environment", environ)
+    assert (f"http://{ours.host}:{ours.port}" if ours else None) == theirs
 
 
 @pytest.mark.parametrize(

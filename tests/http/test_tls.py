@@ -7,6 +7,7 @@ import ssl
 import warnings
 
 import pytest
+import trustme
 
 from asyncstore.errors import ConfigurationError, IntegrityError, UnavailableError
 from asyncstore.http import Engine, EngineOptions, Request
@@ -62,6 +63,38 @@ async def refused(tls, bundle, match):
 
 async def test_an_unknown_authority_is_refused(server_tls):
     await refused(server_tls, None, "self.signed|unable to get")
+
+
+@pytest.mark.parametrize("variable", ["REQUESTS_CA_BUNDLE", "SSL_CERT_FILE"])
+async def test_authorities_come_from_the_environment_too(
+    variable, server_tls, ca_bundle, monkeypatch
+):
+    for name in ("REQUESTS_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv(variable, ca_bundle)
+    async with ByteFake(answers(OK), tls=server_tls) as fake:
+        engine = Engine()
+        assert (await engine.send(Request("GET", fake.origin, "/k"))).body == b"ok"
+        await engine.aclose()
+
+
+async def test_what_the_caller_says_comes_before_the_environment(
+    server_tls, ca_bundle, monkeypatch, tmp_path
+):
+    other = tmp_path / "other.pem"
+    trustme.CA().cert_pem.write_to_path(str(other))
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", ca_bundle)
+    await refused(server_tls, str(other), "self.signed|unable to get|signature")
+
+
+def test_a_bundle_that_cannot_be_read_is_named(tmp_path):
+    missing = str(tmp_path / "none.pem")
+    with pytest.raises(ConfigurationError, match=r"REQUESTS_CA_BUNDLE '.*none.pem': No such file"):
+        tls_context(None, {"REQUESTS_CA_BUNDLE": missing})
+    with pytest.raises(ConfigurationError, match=r"ca_bundle '.*none.pem'"):
+        tls_context(missing, {})
+    assert tls_context(None, {"REQUESTS_CA_BUNDLE": ""}).verify_mode == ssl.CERT_REQUIRED
+    assert tls_context(None, {"REQUESTS_CA_BUNDLE": str(tmp_path)}).check_hostname
 
 
 async def test_a_certificate_for_another_name_is_refused(authority, ca_bundle):

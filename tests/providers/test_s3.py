@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from typing import ClassVar
 
@@ -60,6 +61,21 @@ class TestS3OnSeaweedFS(S3Contract):
     __test__ = True
     name = "seaweedfs"
     make = SeaweedProvider
+
+
+@pytest.mark.parametrize(
+    "anyio_backend", [pytest.param(("asyncio", {"use_uvloop": True}), id="uvloop")]
+)
+class TestS3OnSeaweedFSAndUvloop(TestS3OnSeaweedFS):
+    """The same on the other event loop, which the background loop is where it is installed."""
+
+    @pytest.fixture
+    async def provider(self, anyio_backend, server, bucket):
+        assert type(asyncio.get_running_loop()).__module__.startswith("uvloop")
+        provider = self.make(bucket, Settings(creds=server.creds))
+        self.server_ = server
+        yield provider
+        await provider.aclose()
 
 
 class TestS3OnMiniStack(S3Contract):

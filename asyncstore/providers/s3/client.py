@@ -7,13 +7,14 @@ only), another time (this machine's clock is wrong). Each of the three happens o
 
 from __future__ import annotations
 
+import os
 import time
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from asyncstore.credentials import Refreshing
 from asyncstore.errors import StoreError
-from asyncstore.http import Engine
+from asyncstore.http import Engine, EngineOptions
 from asyncstore.providers.s3 import faults
 from asyncstore.providers.s3.credentials import check_region, is_region, source_of
 from asyncstore.providers.s3.endpoint import Endpoint, is_aws_region, partition
@@ -145,7 +146,9 @@ class Client:
     def engine(self) -> Engine:
         """The transport; made on first use, in the event loop that uses it."""
         if self._engine is None:
-            self._engine = Engine.from_settings(self.settings)
+            # As AWS's command line does; the engine itself goes by what all services share.
+            bundle = self.settings.ca_bundle or os.environ.get("AWS_CA_BUNDLE") or None
+            self._engine = Engine(EngineOptions.from_settings(self.settings, ca_bundle=bundle))
         return self._engine
 
     def locate(self, key: str | None) -> str:
