@@ -36,6 +36,7 @@ class Reach(TypedDict, total=False):
     allow_http: bool
     ca_bundle: str | os.PathLike[str] | None
     trace: Callable[[Event], None] | None
+    hedge: bool
 
 
 class Access(Reach, total=False):

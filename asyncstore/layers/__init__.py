@@ -10,6 +10,7 @@ from asyncstore.errors import ConfigurationError
 from asyncstore.layers.base import Layer
 from asyncstore.layers.bridged import Bridged
 from asyncstore.layers.guarded import Guard, Guarded
+from asyncstore.layers.hedge import Hedged
 from asyncstore.layers.limit import Limited
 from asyncstore.layers.readonly import ReadOnly
 from asyncstore.layers.retry import Retried, RetryPolicy
@@ -31,6 +32,7 @@ class Options:
         concurrency: most reads, and most writes, under way at once.
         deadline: seconds for one request with all its tries and waits, or `None`.
         trace: called after every request.
+        hedge: ask for slow reads once more.
     """
 
     read_only: bool = False
@@ -38,6 +40,7 @@ class Options:
     concurrency: int = 512
     deadline: float | None = 300.0
     trace: Callable[[Event], None] | None = None
+    hedge: bool = False
 
     def __post_init__(self) -> None:
         if not isinstance(self.retry, RetryPolicy):
@@ -55,6 +58,8 @@ def layered(provider: Provider, options: Options, /) -> Provider:
     tells of a call once, however often it was tried; read-only comes before everything.
     """
     provider = Limited(provider, options.concurrency)
+    if options.hedge:
+        provider = Hedged(provider)
     provider = Retried(provider, options.retry, deadline=options.deadline)
     if options.trace is not None or log.isEnabledFor(logging.DEBUG):
         provider = Traced(provider, options.trace)
@@ -68,6 +73,7 @@ __all__ = [
     "Event",
     "Guard",
     "Guarded",
+    "Hedged",
     "Layer",
     "Limited",
     "Options",

@@ -39,6 +39,7 @@ def open_store(
     allow_http: bool = False,
     ca_bundle: str | os.PathLike[str] | None = None,
     trace: Callable[[Event], None] | None = None,
+    hedge: bool = False,
 ) -> Store:
     """Open a path as a `Store`. Nothing is sent until the store is used.
 
@@ -62,6 +63,8 @@ def open_store(
         allow_http: let credentials travel over plain HTTP to a host that is not loopback.
         ca_bundle: a PEM file of certificate authorities, in place of the system's.
         trace: called with a `trace.Event` after every request.
+        hedge: ask once more for a read that is slower than 19 of 20 lately were, and take the
+            first answer; one more request for each twenty reads at most.
 
     Raises:
         InvalidPathError: the path means no place; the message says what would be right.
@@ -90,6 +93,7 @@ def open_store(
         concurrency=concurrency,
         deadline=deadline,
         trace=trace,
+        hedge=hedge,
     )
     return store_of(Recipe(url=url, settings=settings, options=options), url, url.prefix)
 

@@ -535,6 +535,7 @@ def open_store(
     allow_http: bool = False,
     ca_bundle: str | os.PathLike[str] | None = None,
     trace: Callable[[Event], None] | None = None,
+    hedge: bool = False,
 ) -> Store:
     """Open a path as a `Store`. Nothing is sent until it is used. See `asyncstore.open_store`."""
     return Store(
@@ -554,5 +555,6 @@ def open_store(
             allow_http=allow_http,
             ca_bundle=ca_bundle,
             trace=trace,
+            hedge=hedge,
         )
     )
