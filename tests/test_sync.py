@@ -197,3 +197,9 @@ def test_a_batch_left_early_ends_what_was_under_way(store):
     store.put("k", b"")
     with store.get_many("k" for _ in range(100_000)) as got:
         assert next(got).ok
+
+
+def test_a_dataset_left_open_is_a_warning_that_names_the_line(tmp_path):
+    ds = sync.empty(tmp_path / "ds", lock_enabled=False)
+    with pytest.warns(ResourceWarning, match=r"unclosed store .*test_sync\.py:\d+"):
+        del ds

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 from asyncstore import registry
@@ -100,14 +101,21 @@ def open_store(
 
 def store_of(recipe: Recipe, url: StoreURL, prefix: str) -> Store:
     """Make a store from a recipe; what a pickle calls."""
-    live = Live(recipe, _origin())
+    live = Live(recipe, origin())
     store = Store(live, url, prefix)
     live.belong_to(store)
     return store
 
 
-def _origin() -> str:
+ORIGIN: ContextVar[str | None] = ContextVar("asyncstore.origin", default=None)
+"""The line that is opening a store, where the stack does not show it: it is another thread's."""
+
+
+def origin() -> str:
     """Name the line outside this library that is opening a store."""
+    told = ORIGIN.get()
+    if told is not None:
+        return told
     frame = sys._getframe(1)  # noqa: SLF001 - the documented way
     while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith(_LIBRARY):
         frame = frame.f_back

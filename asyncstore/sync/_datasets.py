@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Literal, Self, Unpack
+from typing import TYPE_CHECKING, Any, Literal, Self, Unpack
 
 from asyncstore import datasets as _async
 from asyncstore.background import Held, run
+from asyncstore.store._open import ORIGIN, origin
 from asyncstore.sync._store import Store
 
 if TYPE_CHECKING:
     import builtins
-    from collections.abc import Callable
+    from collections.abc import Callable, Coroutine
     from types import TracebackType
 
     from asyncstore.datasets.options import Keywords, Old, Reach
@@ -111,6 +112,14 @@ class Dataset:
         return Dataset, (self._dataset,)
 
 
+def _opened(call: Callable[[], Coroutine[Any, Any, _async.Dataset]]) -> Dataset:
+    before = ORIGIN.set(origin())
+    try:
+        return Dataset(run(call))
+    finally:
+        ORIGIN.reset(before)
+
+
 def load(
     path: PathLike,
     *,
@@ -138,7 +147,7 @@ def load(
         hub_url=hub_url,
         **more,
     )
-    return Dataset(run(call))
+    return _opened(call)
 
 
 def dataset(
@@ -170,7 +179,7 @@ def dataset(
         hub_url=hub_url,
         **more,
     )
-    return Dataset(run(call))
+    return _opened(call)
 
 
 def empty(
@@ -200,7 +209,7 @@ def empty(
         hub_url=hub_url,
         **more,
     )
-    return Dataset(run(call))
+    return _opened(call)
 
 
 def exists(
@@ -268,7 +277,7 @@ def rename(
         hub_url=hub_url,
         **reach,
     )
-    return Dataset(run(call))
+    return _opened(call)
 
 
 def copy(
@@ -304,7 +313,7 @@ def copy(
         progressbar=progressbar,
         **old,
     )
-    return Dataset(run(call))
+    return _opened(call)
 
 
 def list(  # noqa: A001 - the old client's name
