@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import inspect
 import pickle
 import threading
@@ -200,6 +201,9 @@ def test_a_batch_left_early_ends_what_was_under_way(store):
 
 
 def test_a_dataset_left_open_is_a_warning_that_names_the_line(tmp_path):
-    ds = sync.empty(tmp_path / "ds", lock_enabled=False)
+    def leave_open():
+        sync.empty(tmp_path / "ds", lock_enabled=False)
+        gc.collect()
+
     with pytest.warns(ResourceWarning, match=r"unclosed store .*test_sync\.py:\d+"):
-        del ds
+        leave_open()

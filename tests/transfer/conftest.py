@@ -52,8 +52,8 @@ def bucket(seaweedfs):
             **options,
         )
 
-    opened.name = name
-    opened.uploads = lambda: (
+    opened.name = name  # type: ignore[attr-defined]
+    opened.uploads = lambda: (  # type: ignore[attr-defined]
         seaweedfs.client().list_multipart_uploads(Bucket=name).get("Uploads", [])
     )
     return opened

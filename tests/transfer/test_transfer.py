@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from typing import Any
 
 import pytest
 
@@ -69,7 +70,7 @@ async def test_a_rerun_reads_nothing_and_writes_nothing(bucket, tmp_path):
     async with bucket() as store:
         await filled(store)
         await store.download("", tmp_path)
-    events = []
+    events: list[Any] = []
     async with bucket(trace=events.append) as store:
         again = await store.download("", tmp_path)
         assert (again.copied, again.skipped) == (0, 5)
@@ -89,7 +90,7 @@ async def test_what_is_there_unrecorded_is_compared_and_not_trusted(bucket, tmp_
         for path in state.rglob("*.jsonl"):
             path.unlink()
         (tmp_path / "a.txt").write_bytes(b"two")  # of the same size
-        events = []
+        events: list[Any] = []
         async with bucket(trace=events.append) as watched:
             report = await watched.download("", tmp_path)
         assert (report.copied, report.skipped) == (1, 4)
@@ -223,7 +224,7 @@ async def test_a_source_that_changes_is_an_error_for_that_file(size, tmp_path, m
 
 
 async def test_progress_is_told_to_programs_and_to_people(tmp_path, capsys):
-    told = []
+    told: list[Any] = []
     async with open_store("mem://told") as store:
         await filled(store)
         await store.download("", tmp_path / "a", progress=told.append)
