@@ -54,7 +54,7 @@ async def hedged(provider):
     layer = Hedged(provider)
     for _ in range(64):
         await layer.get("k")
-    layer.hedges = layer.won = 0
+    layer.hedges = layer.won = provider.cancelled = 0
     return layer
 
 
