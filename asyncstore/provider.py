@@ -329,8 +329,25 @@ class Diagnoses(Protocol):
         """Return facts as JSON values, without secrets.
 
         Keys, where they apply: `identity` (masked), `source` (where the credentials come from),
-        `expires_at`, `endpoint`, `region`, `clock_drift` (seconds), `capabilities`
-        (name to `True`, `False` or text).
+        `expires_at` (ISO 8601), `endpoint`, `region`, `clock_drift` (seconds by which this
+        machine's clock is ahead of the service's), `capabilities` (name to `True`, `False` or
+        text; `"not tried"` where nobody has needed to know yet).
+        """
+        ...
+
+
+@runtime_checkable
+class TriesWrites(Protocol):
+    """Ability: find out what `Diagnoses` calls `"not tried"`, by writing."""
+
+    async def try_writes(self, prefix: str, /) -> None:
+        """Try what depends on the service, on objects of names that nobody has; remove them.
+
+        Args:
+            prefix: of the names, `""` or ending in `/`.
+
+        Raises:
+            StoreError: a write was refused or failed.
         """
         ...
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 _EXTRAS = ("s3", "gcs", "uvloop")
 _MOST_DRIFT = 60.0
+_NOT_TRIED = "not tried"
 _REQUIREMENT = re.compile(r"([A-Za-z0-9._-]+)[^;]*;.*extra\s*==\s*['\"]([a-z0-9_-]+)['\"]")
 
 
@@ -33,20 +34,30 @@ _REQUIREMENT = re.compile(r"([A-Za-z0-9._-]+)[^;]*;.*extra\s*==\s*['\"]([a-z0-9_
     examples=[
         ("asyncstore doctor", "versions, and which services are installed"),
         ("asyncstore doctor s3://bucket", "who one would be there, and what the server supports"),
+        (
+            "asyncstore doctor --try-writes s3://bucket/scratch",
+            "also whether the server keeps the conditions of writes",
+        ),
     ],
 )
 @click.argument("path", metavar="[PATH]", required=False)
+@click.option(
+    "--try-writes",
+    is_flag=True,
+    help="Find out what only writes can tell, on objects that are removed again.",
+)
 @connection_options
-async def doctor(options: Options, output: Output, path: str | None) -> int:
+async def doctor(options: Options, output: Output, path: str | None, *, try_writes: bool) -> int:
     """Say which credentials would be used for PATH and from where, and what the server supports.
 
     Also the clock's drift from the server's, and the versions of what is installed. It never
-    prints a secret, and writes nothing. The exit code is that of the first trouble found.
+    prints a secret, and writes nothing unless asked to. The exit code is that of the first
+    trouble found.
     """
     found: dict[str, Any] = {"type": "doctor", "versions": versions(), "extras": extras()}
     trouble: StoreError | None = None
     if path is not None:
-        found["path"], trouble = await _examine(options, path)
+        found["path"], trouble = await _examine(options, path, try_writes=try_writes)
     output.result("\n".join(_lines(found)), found)
     if trouble is not None:
         output.error(trouble)
@@ -84,7 +95,9 @@ def _version(package: str) -> str | None:
         return None
 
 
-async def _examine(options: Options, path: str) -> tuple[dict[str, Any], StoreError | None]:
+async def _examine(
+    options: Options, path: str, *, try_writes: bool
+) -> tuple[dict[str, Any], StoreError | None]:
     """Return what is known of a path, and the first error on the way."""
     facts: dict[str, Any] = {"url": path}
     try:
@@ -92,7 +105,12 @@ async def _examine(options: Options, path: str) -> tuple[dict[str, Any], StoreEr
         facts["url"] = place.url()
         async with Stores(options) as stores:
             store = await stores.at(place)
-            facts |= {name: _plain(value) for name, value in (await store.diagnose()).items()}
+            told = await store.diagnose()
+            facts |= {name: _plain(value) for name, value in told.items()}
+            if try_writes:  # apart, so that what can be told without is told in any case
+                below = store / place.folder.rstrip("/") if place.folder.rstrip("/") else store
+                told = await below.diagnose(try_writes=True)
+                facts |= {name: _plain(value) for name, value in told.items()}
             facts["url"] = place.url()
             began = time.monotonic()
             async for _ in store.list(place.folder):
@@ -138,7 +156,11 @@ def _fact(name: str, value: Any) -> Iterator[str]:
         for inner, item in value.items():
             yield from _fact(f"{label}: {inner}", item)
         return
-    if isinstance(value, bool):
+    if value is None:
+        text = "none is known" if name == "expires_at" else "unknown"
+    elif value == _NOT_TRIED:
+        text = "not tried, as that writes; --try-writes does"
+    elif isinstance(value, bool):
         text = "yes" if value else "no"
     elif name == "clock_drift" and isinstance(value, int | float):
         far = abs(value) > _MOST_DRIFT

@@ -19,7 +19,7 @@ from asyncstore.errors import (
     ReadOnlyError,
     StoreError,
 )
-from asyncstore.provider import Diagnoses, Presigns, ability
+from asyncstore.provider import Diagnoses, Presigns, TriesWrites, ability
 from asyncstore.store import _many, _reading, _transfers, _writing
 from asyncstore.store._listing import Keys, Listing, Walk
 from asyncstore.store._live import Watched
@@ -859,10 +859,27 @@ class Store:
         )
         return await self._live.there(sign)
 
-    async def diagnose(self) -> dict[str, Any]:
-        """Tell what would be used, and what the service supports, without secrets."""
+    async def diagnose(self, *, try_writes: bool = False) -> dict[str, Any]:
+        """Tell what would be used, and what the service supports, without secrets.
+
+        Args:
+            try_writes: find out also what only writes can tell, such as whether conditions are
+                kept, on objects below this path of names that nobody has, and remove them.
+                Otherwise what was not needed yet is `"not tried"`.
+
+        Raises:
+            ReadOnlyError: `try_writes`, and the store is read-only.
+            StoreError: there are no credentials, or a trial was refused or failed.
+        """
         facts: dict[str, Any] = {"url": str(self.url), "scheme": self.url.scheme}
-        found = ability(self._live.provider(), Diagnoses)  # type: ignore[type-abstract]
+        provider = self._live.provider()
+        if try_writes:
+            if self.read_only:
+                raise ReadOnlyError("opened read-only").at("diagnose", str(self.url))
+            trier = ability(provider, TriesWrites)  # type: ignore[type-abstract]
+            if trier is not None:
+                await self._live.there(partial(trier.try_writes, self._prefix))
+        found = ability(provider, Diagnoses)  # type: ignore[type-abstract]
         if found is not None:
             facts.update(await self._live.there(found.diagnose))
         return facts

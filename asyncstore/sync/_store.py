@@ -439,9 +439,9 @@ class Store:
             )
         )
 
-    def diagnose(self) -> dict[str, Any]:
+    def diagnose(self, *, try_writes: bool = False) -> dict[str, Any]:
         """Tell what would be used. See `asyncstore.Store.diagnose`."""
-        return run(self._store.diagnose)
+        return run(partial(self._store.diagnose, try_writes=try_writes))
 
     def child(self, path: str, /) -> Store:
         """Return the store of a path below. See `asyncstore.Store.child`."""

@@ -1,10 +1,13 @@
 """What only a real service shows: identities, refusals, links, and two services at once."""
 
 import json
+import re
 from http.client import HTTPConnection
 from urllib.parse import urlsplit
 
 import pytest
+
+from asyncstore.providers.s3 import capabilities
 
 
 @pytest.fixture
@@ -128,6 +131,16 @@ def test_doctor_says_who_one_is_and_from_where_and_no_secret(cli, bucket, seawee
     assert facts["identity"]
     assert abs(facts["clock_drift"]) < 60
     assert facts["capabilities"]
+
+
+def test_doctor_says_what_it_did_not_try_and_tries_it_when_asked(cli, bucket):
+    capabilities.forget()
+    assert "--try-writes" in cli("doctor", f"s3://{bucket}/in/here").out
+    ended = cli("doctor", "--try-writes", f"s3://{bucket}/in/here")
+    assert ended.code == 0, ended.err
+    assert re.search(r"put if absent +yes", ended.out)
+    assert "expires at    none is known" in ended.out
+    assert cli("ls", "-r", f"s3://{bucket}/in/").out == ""
 
 
 def test_doctor_of_a_wrong_identity_says_so_with_what_it_knows(cli, bucket, seaweedfs, tmp_path):

@@ -854,7 +854,9 @@ async def test_doctor_is_told_who_where_and_which_clock(server, bucket, provider
         "expires_at": None,
         "endpoint": server.url,
         "region": "LOOPBACK",
-        "capabilities": {},
+        "capabilities": {
+            f"conditions of {kind}": "not tried" for kind in ("put", "upload", "copy")
+        },
     }
 
 
@@ -870,3 +872,12 @@ async def test_doctor_tells_how_far_the_clock_is_off(server, provider):
     server.fail("edit", "/o[?]", edited(date="Thu, 01 Jan 2026 00:00:00 GMT"))
     drift = (await provider.diagnose())["clock_drift"]
     assert drift > 1_000_000
+
+
+async def test_doctor_is_told_which_conditions_are_kept_once_it_asks_for_a_trial(
+    server, bucket, provider
+):
+    await provider.try_writes("a/")
+    told = (await provider.diagnose())["capabilities"]
+    assert told == {f"conditions of {kind}": True for kind in ("put", "upload", "copy")}
+    assert server.buckets[bucket].objects == {}

@@ -7,6 +7,7 @@ import re
 import time
 from base64 import b64encode
 from contextlib import asynccontextmanager
+from datetime import datetime
 from email.utils import formatdate
 from functools import partial
 from hashlib import md5 as _md5
@@ -905,6 +906,20 @@ async def test_a_wrong_clock_is_put_right_once(s3, fake):
     with pytest.raises(UnauthenticatedError, match="clock"):
         await s3.get("k")
     assert len(fake.calls) - before <= 2
+
+
+async def test_doctor_is_told_by_how_much_this_clock_is_ahead_and_when_the_keys_end(fake):
+    end = time.time() + 3000
+    provider = S3Provider(
+        BUCKET, Settings(creds=lambda: {**KEYS, "expires_at": end}, endpoint_url=fake.server.url)
+    )
+    reply = answer(b"<ListBucketResult><IsTruncated>false</IsTruncated></ListBucketResult>")
+    reply.headers["date"] = formatdate(time.time() - 3600, usegmt=True)
+    fake.will(reply)
+    facts = await provider.diagnose()
+    assert 3590 < facts["clock_drift"] < 3610
+    assert abs(datetime.fromisoformat(facts["expires_at"]).timestamp() - end) < 1
+    await provider.aclose()
 
 
 @pytest.mark.parametrize(

@@ -98,3 +98,4 @@ async def test_the_abilities_are_found(provider):
     facts = await provider.diagnose()
     assert facts["capabilities"]["list"] is True
     assert abs(facts["clock_drift"]) < 5
+    assert facts["expires_at"] is None

@@ -7,6 +7,7 @@ import secrets
 import pytest
 import pytest_asyncio
 
+import asyncstore
 from asyncstore.errors import NotFoundError, NotSupportedError, UnauthenticatedError
 from asyncstore.providers.s3 import S3Provider, capabilities
 from asyncstore.types import Settings, Span
@@ -96,3 +97,20 @@ async def test_a_trial_leaves_nothing_behind_where_conditions_are_kept(name, req
     client.close()
     assert left == []
     await provider.aclose()
+
+
+@pytest.mark.parametrize(("name", "kept"), [("seaweedfs", True), ("rclone", False)])
+async def test_what_a_server_keeps_is_found_when_asked_for_and_nothing_is_left(name, kept, request):
+    server = request.getfixturevalue(name)
+    capabilities.forget()
+    bucket = server.make_bucket()
+    async with asyncstore.open_store(f"s3://{bucket}/a/b", creds=server.creds) as store:
+        before = (await store.diagnose())["capabilities"]
+        assert {before[condition] for condition in capabilities.CONDITIONS} == {"not tried"}
+        after = (await store.diagnose(try_writes=True))["capabilities"]
+        assert {after[condition] for condition in capabilities.CONDITIONS} == {kept}
+        assert [meta async for meta in store.list()] == []
+    reader = asyncstore.open_store(f"s3://{bucket}/a/b", creds=server.creds, read_only=True)
+    async with reader:
+        with pytest.raises(asyncstore.ReadOnlyError):
+            await reader.diagnose(try_writes=True)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 Kind: TypeAlias = Literal["put", "upload", "copy"]
 
+_KINDS: tuple[Kind, ...] = ("put", "upload", "copy")
 _NEVER = 1  # generations are microseconds since 1970; this one is nobody's
 _NAME = ".asyncstore-probe-"
 
@@ -39,11 +40,19 @@ class Conditions:
         self._flights: dict[Kind, asyncio.Task[bool]] = {}
 
     @property
-    def known(self) -> dict[str, bool]:
-        """What has been found so far; Google's own endpoint needs no finding."""
+    def known(self) -> dict[str, bool | str]:
+        """What has been found so far, or `"not tried"`; Google's own endpoint needs no finding."""
         if self._session.is_google:
-            return dict.fromkeys(("put", "upload", "copy"), True)
-        return {str(kind): kept for kind, kept in self._known.items()}
+            return dict.fromkeys(_KINDS, True)
+        return {kind: self._known.get(kind, "not tried") for kind in _KINDS}
+
+    async def find_all(self, prefix: str, /) -> None:
+        """Find out what is not known yet, on objects below a prefix."""
+        if self._session.is_google:
+            return
+        for kind in _KINDS:
+            if kind not in self._known:
+                self._known[kind] = await asyncio.shield(self._find(kind, prefix))
 
     async def require(self, kind: Kind, key: str, /) -> None:
         """Return if conditions of this kind are kept.

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 async def diagnose(
-    session: Session, bucket: str, capabilities: Mapping[str, bool]
+    session: Session, bucket: str, capabilities: Mapping[str, bool | str]
 ) -> dict[str, Any]:
     """Return facts as JSON values; see `Diagnoses.diagnose`."""
     token = await session.token()

@@ -311,6 +311,11 @@ class GCSProvider:
         with placed("diagnose", self.locate("")):
             return await diagnose(self._session, self._bucket, self._conditions.known)
 
+    async def try_writes(self, prefix: str, /) -> None:
+        """See `TriesWrites.try_writes`."""
+        with placed("diagnose", self.locate(prefix)):
+            await self._conditions.find_all(prefix)
+
     async def aclose(self) -> None:
         """See `Provider.aclose`."""
         await self._session.aclose()

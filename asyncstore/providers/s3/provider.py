@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
 
 from asyncstore.errors import ConfigurationError, NotFoundError, NotSupportedError, StoreError
@@ -280,16 +281,19 @@ class S3Provider:
         """Return what would be used, and what the service is known to support."""
         facts: dict[str, Any] = {"bucket": self._client.bucket}
         endpoint = await self._client.endpoint()
+        end = endpoint.creds.expires_at
         facts |= {
             "identity": endpoint.creds.identity,
             "source": endpoint.creds.source,
-            "expires_at": endpoint.creds.expires_at,
+            "expires_at": None if end is None else datetime.fromtimestamp(end, UTC).isoformat(),
             "endpoint": endpoint.url,
         }
         ask = Ask("diagnose", "GET", None, "list-type=2&max-keys=0", limit=wire.BODY_MAX)
         try:
             reply = await self._client.call(ask)
-            facts["clock_drift"] = clock_offset(reply.headers)
+            ahead = clock_offset(reply.headers)
+            # The header has whole seconds: on average half a one has passed since.
+            facts["clock_drift"] = None if ahead is None else round(-ahead - 0.5, 1)
             listing: bool | str = True
         except StoreError as error:
             listing = str(error)
@@ -301,6 +305,11 @@ class S3Provider:
             "crc64nvme": "not tried" if known.crc is None else known.crc,
         }
         return facts
+
+    async def try_writes(self, prefix: str, /) -> None:
+        """See `TriesWrites.try_writes`."""
+        for condition in CONDITIONS:
+            await self._probes.honours(condition, prefix)
 
     async def aclose(self) -> None:
         """Close connections; twice is as once."""
