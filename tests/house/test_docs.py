@@ -27,6 +27,7 @@ PUBLIC = (
     "asyncstore.sync",
     "asyncstore.testing",
     "asyncstore.transfer",
+    "asyncstore.transfer",
     "asyncstore.types",
     "asyncstore.url",
 )
