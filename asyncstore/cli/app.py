@@ -22,6 +22,7 @@ from asyncstore.cli.options import Options, connection_options, output_options
 from asyncstore.cli.output import Output
 from asyncstore.cli.presign import presign
 from asyncstore.cli.rm import rm
+from asyncstore.cli.sync import sync, verify
 from asyncstore.errors import BatchError, StoreError
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ def app() -> None:
     """
 
 
-for _command in (ls, cat, head, cp, mv, rm, du, presign, demo, doctor):
+for _command in (ls, cat, head, cp, mv, sync, verify, rm, du, presign, demo, doctor):
     app.add_command(_command)
 
 

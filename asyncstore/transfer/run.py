@@ -271,7 +271,7 @@ class Transfer:
         try:
             await self._do(step, slot)
         except StoreError as error:
-            outcome.error = error.at("transfer", self._source.provider.locate(step.key))
+            outcome.error = error.at("transfer", self._place(step.key))
         finally:
             self._under_way -= 1
         slot.free()
@@ -355,10 +355,13 @@ class Transfer:
         self._tell()
 
     def _fail(self, key: str, error: StoreError, step: Step | None = None) -> None:
-        error.at("transfer", f"{str(self._source.url).rstrip('/')}/{key}")
+        error.at("transfer", self._place(key))
         self._report.failures.append(Failure(key, error))
         if step is not None:
             self._settle(step, error)
+
+    def _place(self, key: str) -> str:
+        return f"{str(self._source.url).rstrip('/')}/{key}"
 
     def _tell(self, *, last: bool = False) -> None:
         tell = self._how.tell

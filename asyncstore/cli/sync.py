@@ -1,0 +1,156 @@
+"""`asyncstore sync` and `asyncstore verify`: two folders, made or found to be the same."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from asyncstore.cli import exits
+from asyncstore.cli.command import command
+from asyncstore.cli.options import connection_options, source_options
+from asyncstore.cli.places import Place, Stores, sides
+from asyncstore.errors import NotFoundError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from asyncstore.cli.options import Options
+    from asyncstore.cli.output import Output
+    from asyncstore.store import Store
+    from asyncstore.transfer import Progress, Report
+
+_FILE = click.Path(dir_okay=False)
+
+
+def folder_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add what `sync` and `verify` share."""
+    for add in (
+        source_options,
+        connection_options,
+        click.option(
+            "--failures-to",
+            type=_FILE,
+            metavar="FILE",
+            help="Write what failed to FILE, a JSON object a line.",
+        ),
+        click.option(
+            "--keys-from",
+            type=_FILE,
+            metavar="FILE",
+            help="Only the keys in FILE: what --failures-to wrote, or a key a line.",
+        ),
+        click.option(
+            "--exclude", multiple=True, metavar="GLOB", help="Leave out keys of this pattern."
+        ),
+        click.option(
+            "--include",
+            multiple=True,
+            metavar="GLOB",
+            help="Only keys of this pattern; * matches slashes too.",
+        ),
+        click.argument("target"),
+        click.argument("source"),
+    ):
+        function = add(function)
+    return function
+
+
+@command(
+    "sync",
+    examples=[
+        ("asyncstore sync photos s3://bucket/photos", "upload what is not there yet"),
+        ("asyncstore sync s3://bucket/photos photos --dry-run", "show what would be done"),
+        ("asyncstore sync --delete photos s3://bucket/photos", "delete what the source has not"),
+        ("asyncstore sync s3://bucket/photos gs://bucket/photos", "from one service to another"),
+    ],
+)
+@folder_options
+@click.option("--dry-run", is_flag=True, help="Print what would be done, and change nothing.")
+@click.option("--delete", is_flag=True, help="Delete from TARGET what SOURCE has not, at the end.")
+async def sync(
+    options: Options, output: Output, *, source: str, target: str, dry_run: bool, **how: Any
+) -> int:
+    """Make the folder TARGET hold what the folder SOURCE holds; skip what is there, verified.
+
+    What is there is skipped by checksum, or because an earlier run wrote and verified it and
+    nothing has changed since; never by name, size or time alone. Run it again after whatever
+    stopped it: it goes on, also within large files. Failures are listed and the others go on
+    (exit code 1); nothing is deleted then.
+    """
+    async with _opened(options, source, target) as (here, there):
+        report = await _run(output, here, there, "sync", dry_run=dry_run, **how)
+    if dry_run:
+        for verb, key in report.planned:
+            if verb != "skip":
+                output.result(f"{verb} {key}", {"type": "planned", "verb": verb, "key": key})
+    return _end(output, report)
+
+
+@command(
+    "verify",
+    examples=[
+        ("asyncstore verify photos s3://bucket/photos", "compare every byte, change nothing"),
+        (
+            "asyncstore verify photos gs://bucket/photos --failures-to d.jsonl",
+            "write down what differs",
+        ),
+    ],
+)
+@folder_options
+async def verify(options: Options, output: Output, *, source: str, target: str, **how: Any) -> int:
+    """Compare the content of the folders SOURCE and TARGET, and change nothing.
+
+    Content is compared by checksums that both sides tell, or else by reading. What is missing on
+    either side, or differs, is listed (exit code 1).
+    """
+    async with _opened(options, source, target) as (here, there):
+        return _end(
+            output,
+            await _run(
+                output, here, there, "verify", delete=not how["keys_from"], verify=True, **how
+            ),
+        )
+
+
+@asynccontextmanager
+async def _opened(options: Options, source: str, target: str) -> AsyncIterator[tuple[Store, Store]]:
+    here, there = Place.parse(source), Place.parse(target)
+    if here.is_local_entry and not here.is_local_folder:
+        raise NotFoundError("no such folder; cp copies a file").at("sync", here.url())
+    if here.is_local and not here.is_local_folder:
+        raise NotFoundError("no such folder").at("sync", here.url())
+    async with Stores(options) as stores:
+        own = sides(options, here, there)
+        one, other = await stores.at(here, source=own), await stores.at(there)
+        yield _below(one, here), _below(other, there)
+
+
+def _below(store: Store, place: Place) -> Store:
+    return store.child(place.key) if place.key else store
+
+
+async def _run(output: Output, source: Store, target: Store, title: str, **how: Any) -> Report:
+    from asyncstore.store._transfers import transfer  # noqa: PLC0415 - help needs no store
+
+    with output.progress(title) as bar:
+        done = total = 0
+
+        def tell(now: Progress) -> None:
+            nonlocal done, total
+            bar.expect(now.bytes_total - total)
+            bar.advance(now.bytes - done)
+            done, total = now.bytes, now.bytes_total
+
+        return await transfer(source, target, title, progress=tell, **how)
+
+
+def _end(output: Output, report: Report) -> int:
+    for failure in report.failures:
+        output.error(failure.error)
+    facts = report.as_dict()
+    del facts["planned"]
+    facts["failed"] = len(report.failures)
+    output.remark(str(report), {"type": "report", **facts})
+    return exits.OK if report.ok else exits.FAILED

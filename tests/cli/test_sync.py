@@ -1,0 +1,86 @@
+"""`sync` and `verify`: what they do, say and exit with."""
+
+import json
+
+import pytest
+
+
+@pytest.fixture(autouse=True)
+def state(tmp_path_factory, monkeypatch):
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
+
+
+@pytest.fixture
+def photos(tmp_path):
+    folder = tmp_path / "photos"
+    for key in ("cat", "dog", "old/emu"):
+        (folder / key).parent.mkdir(parents=True, exist_ok=True)
+        (folder / key).write_text(f"a {key}")
+    return folder
+
+
+def test_a_folder_goes_and_comes_and_is_not_sent_twice(cli, root, photos, tmp_path):
+    there = f"{root}/photos"
+    first = cli("--json", "sync", photos, there)
+    assert (first.code, first.err) == (0, "")
+    assert (first.records[0]["copied"], first.records[0]["failed"]) == (3, 0)
+    again = cli("--json", "sync", photos, there).records[0]
+    assert (again["copied"], again["skipped"]) == (0, 3)
+    assert cli("sync", there, tmp_path / "back").code == 0
+    assert (tmp_path / "back" / "old" / "emu").read_text() == "a old/emu"
+    assert cli("verify", there, tmp_path / "back").code == 0
+
+
+def test_verify_tells_what_differs_is_missing_or_too_much_and_changes_nothing(
+    cli, root, photos, tmp_path
+):
+    there = f"{root}/photos"
+    assert cli("sync", photos, there).code == 0
+    (photos / "cat").write_text("a bat")
+    (photos / "dog").unlink()
+    (photos / "new").write_text("n")
+    ended = cli("--json", "verify", photos, there, "--failures-to", tmp_path / "failed")
+    assert ended.code == 1
+    assert {error["message"] for error in ended.errors} == {
+        "the bytes differ",
+        "not at the source",
+        "not at the target",
+    }
+    failed = [json.loads(line)["key"] for line in (tmp_path / "failed").read_text().splitlines()]
+    assert sorted(failed) == ["cat", "dog", "new"]
+    assert cli("cat", f"{there}/cat").out == "a cat"
+
+
+def test_sync_deletes_only_when_asked_and_a_rehearsal_changes_nothing(cli, root, photos):
+    there = f"{root}/photos"
+    assert cli("sync", photos, there).code == 0
+    (photos / "dog").unlink()
+    assert cli("sync", photos, there).code == 0
+    assert cli("cat", f"{there}/dog").code == 0
+    rehearsed = cli("sync", "--delete", "--dry-run", photos, there)
+    assert "delete dog" in rehearsed.out.splitlines()
+    assert cli("cat", f"{there}/dog").code == 0
+    assert cli("sync", "--delete", "--exclude", "d*", photos, there).code == 0
+    assert cli("cat", f"{there}/dog").code == 0
+    assert cli("sync", "--delete", photos, there).code == 0
+    assert cli("cat", f"{there}/dog").code == 3
+
+
+def test_what_failed_is_fed_back_in(cli, photos, tmp_path):
+    to = tmp_path / "to"
+    (to / "cat").mkdir(parents=True)
+    (to / "cat" / "in the way").write_text("")
+    ended = cli("sync", photos, to, "--failures-to", tmp_path / "failed")
+    assert ended.code == 1
+    assert "cat" in ended.err
+    (to / "cat" / "in the way").unlink()
+    ended = cli("--json", "sync", photos, to, "--keys-from", tmp_path / "failed")
+    assert (ended.code, ended.records[0]["copied"]) == (0, 1)
+
+
+@pytest.mark.parametrize("name", ["sync", "verify"])
+def test_a_source_that_is_no_folder_is_told(cli, name, photos, tmp_path):
+    assert cli(name, photos / "cat", tmp_path / "to").code == 3
+    assert cli(name, photos / "nowhere", tmp_path / "to").code == 3
+    assert cli(name, photos, photos / "old").code == 2
+    assert not (tmp_path / "to").exists()

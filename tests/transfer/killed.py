@@ -1,0 +1,48 @@
+"""Transfers in processes of their own, to be killed.
+
+Reads a JSON object a line, forks a child that does what it says, and prints the child's process
+id and, when it has ended, its status. The child leaves its report in a file.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+import traceback
+from pathlib import Path
+
+import aiobotocore.session  # noqa: F401 - once, not in every child
+
+from asyncstore import open_store
+from asyncstore.providers import s3  # noqa: F401
+from asyncstore.transfer import large, run
+
+
+async def transfer(told):
+    run.SMALL, large.PART = told["small"], told["part"]
+    async with open_store(told["path"], **told["options"]) as store:
+        if told["way"] == "download":
+            report = await store.download("data", told["folder"])
+        else:
+            report = await store.upload(told["folder"], "data")
+    return json.dumps(report.as_dict())
+
+
+def child(told):
+    try:
+        report = asyncio.run(transfer(told))
+        Path(told["report"]).write_text(report, encoding="utf-8")
+    except BaseException:  # noqa: BLE001 - the child ends here
+        traceback.print_exc()
+        os._exit(1)
+    os._exit(0)
+
+
+for line in sys.stdin:
+    pid = os.fork()
+    if not pid:
+        child(json.loads(line))
+    sys.stdout.write(f"{pid}\n")
+    sys.stdout.write(f"{os.waitpid(pid, 0)[1]}\n")

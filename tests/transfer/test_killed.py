@@ -1,0 +1,171 @@
+"""Killed at any moment, and run again: every byte right, and nothing left over on either side."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import random
+import select
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.transfer.conftest import fill, tree
+
+KILLED = Path(__file__).with_name("killed.py")
+MiB = 1 << 20
+KILLS = 30
+
+
+def files():
+    draw = random.Random(5)
+    small = {f"d{n % 7}/{n:03}": draw.randbytes(draw.randint(0, 3_000)) for n in range(60)}
+    return {"a-large": os.urandom(24 * MiB + 1)} | small
+
+
+class Killer:
+    """Runs transfers, and kills them.
+
+    Attributes:
+        told: what the next one is to do.
+    """
+
+    def __init__(self, process, told):
+        self._process = process
+        self.told = told
+
+    def run(self, seconds=None):
+        """Kill a transfer after so long; return its report if it had ended before."""
+        report = Path(self.told["report"])
+        report.unlink(missing_ok=True)
+        self._process.stdin.write(json.dumps(self.told) + "\n")
+        pid = int(self._process.stdout.readline())
+        if seconds is not None:
+            ended, _, _ = select.select([self._process.stdout], [], [], seconds)
+            if not ended:
+                os.kill(pid, signal.SIGKILL)
+        status = int(self._process.stdout.readline())
+        assert status in (0, signal.SIGKILL)
+        return json.loads(report.read_text()) if status == 0 else None
+
+    def run_to_the_end(self):
+        report = self.run()
+        assert report["failed"] == []
+        return report
+
+
+@pytest.fixture
+def killer(told):
+    with subprocess.Popen(
+        [sys.executable, "-u", KILLED],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        bufsize=1,
+    ) as process:
+        yield Killer(process, told)
+        process.stdin.close()
+
+
+@pytest.fixture
+def told(tmp_path):
+    return {
+        "path": str(tmp_path / "store"),
+        "options": {},
+        "folder": str(tmp_path / "folder"),
+        "small": MiB,
+        "part": MiB,
+        "report": str(tmp_path / "report"),
+    }
+
+
+@pytest.fixture
+def s3(bucket, seaweedfs, told):
+    creds = {
+        "aws_access_key_id": seaweedfs.access_key,
+        "aws_secret_access_key": seaweedfs.secret_key,
+    }
+    told["path"] = f"s3://{bucket.name}"
+    told["options"] = {
+        "creds": creds,
+        "endpoint_url": seaweedfs.url,
+        "region": seaweedfs.region,
+    }
+    return bucket
+
+
+def rounds(killer, check):
+    """Kill and run again, in times that follow how long a whole run takes."""
+    draw = random.Random(7)
+    whole = killer.run_to_the_end()["seconds"] * 1.5
+    check()
+    resumed = kills = runs = 0
+    while kills < KILLS:
+        for n in range(10):
+            yield n
+            ended = killer.run(draw.random() * whole)
+            kills += ended is None
+            resumed += ended["resumed"] if ended else 0
+            runs += 1
+        age(killer.told["folder"])
+        resumed += killer.run_to_the_end()["resumed"]
+        check()
+        assert runs < 4 * KILLS
+    assert resumed
+
+
+def age(folder):
+    """Make what killed writers left a minute older, from when on it counts as left."""
+    for at, _, names in os.walk(folder):
+        for name in names:
+            if name.endswith(".tmp"):
+                then = time.time() - 61
+                os.utime(os.path.join(at, name), (then, then))
+
+
+@pytest.mark.timeout(300)
+def test_a_killed_download_is_continued_and_leaves_nothing(s3, killer, told, tmp_path):
+    there = files()
+
+    async def put():
+        pairs = (("data/" + key, data) for key, data in there.items())
+        async with s3() as store, store.put_many(pairs) as puts:
+            await puts.finish()
+
+    asyncio.run(put())
+    told["way"] = "download"
+    folder = tmp_path / "folder"
+
+    def check():
+        assert tree(folder) == there
+
+    for n in rounds(killer, check):
+        for key in list(there)[1 + n % 3 :: 3] if n else there:
+            (folder / key).unlink(missing_ok=True)
+
+
+@pytest.mark.timeout(300)
+def test_a_killed_upload_is_continued_and_leaves_nothing(s3, killer, told, tmp_path):
+    there = files()
+    folder = tmp_path / "folder"
+    fill(folder, there)
+    told |= {"way": "upload", "part": 5 * MiB}
+
+    async def found():
+        async with s3() as store:
+            metas = [meta async for meta in store.list("data/")]
+            return {meta.key[5:]: bytes(await store.get(meta.key)) for meta in metas}
+
+    def check():
+        assert s3.uploads() == []
+        assert asyncio.run(found()) == there
+
+    for n in rounds(killer, check):
+        for key in list(there)[1 + n % 3 :: 3] if n else there:
+            there[key] = os.urandom(len(there[key]))
+            (folder / key).write_bytes(there[key])
