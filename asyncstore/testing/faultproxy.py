@@ -61,6 +61,7 @@ class FaultProxy:
     def __init__(self, host: str, port: int) -> None:
         self._behind = host, port
         self._tasks: set[asyncio.Task[None]] = set()
+        self._ups: set[asyncio.Task[None]] = set()
         self._writers: set[asyncio.StreamWriter] = set()
         self.up = Faults()
         self.down = Faults()
@@ -78,6 +79,11 @@ class FaultProxy:
         for task in tuple(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    @property
+    def open(self) -> int:
+        """How many connections the client holds open now, as far as what it sent was read."""
+        return len(self._ups)
 
     def drop(self) -> None:
         """Reset every connection there is."""
@@ -120,6 +126,8 @@ class FaultProxy:
             asyncio.create_task(_pass_on(self.up, client, server_writer, both)),
             asyncio.create_task(_pass_on(self.down, server, client_writer, both)),
         ]
+        self._ups.add(ways[0])
+        ways[0].add_done_callback(self._ups.discard)
         try:
             await asyncio.wait(ways)
         finally:

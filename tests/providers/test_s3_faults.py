@@ -492,6 +492,30 @@ async def test_412_means_what_was_asked(s3, fake):
         await s3.put("k", b"x", if_match='"e"', if_absent=True)
 
 
+@pytest_asyncio.fixture
+async def untried(s3):
+    (await s3._probes.facts()).honours = {}
+    return s3
+
+
+async def test_a_trial_that_did_not_arrive_whole_says_nothing_of_the_service(untried, fake):
+    made = Reply(200, b"", {"etag": '"e1"'})
+    fake.will(made, error(400, "RequestTimeout"), Reply(204))
+    with pytest.raises(UnavailableError):
+        await untried.put("k", b"x", if_absent=True)
+    assert (await untried._probes.facts()).honours == {}
+
+
+async def test_what_a_trial_made_is_removed_also_where_that_takes_two_tries(untried, fake):
+    made = Reply(200, b"", {"etag": '"e1"'})
+    unmet = error(412, "PreconditionFailed")
+    fake.will(made, unmet, error(503, "SlowDown"), Reply(204), Reply(204), made)
+    await untried.put("k", b"x", if_absent=True)
+    methods = [call.method for call in fake.calls]
+    assert methods == ["PUT", "PUT", "DELETE", "DELETE", "DELETE", "PUT"]
+    assert fake.calls[2].path == fake.calls[3].path
+
+
 async def test_a_conflict_with_another_conditional_write_is_to_be_tried_again(s3, fake):
     fake.will(error(409, "ConditionalRequestConflict"))
     with pytest.raises(TransientError) as caught:
@@ -868,6 +892,16 @@ async def test_a_huge_error_is_not_kept(s3, fake):
     with pytest.raises((PermissionDeniedError, UnavailableError)) as caught:
         await s3.get("k")
     assert len(str(caught.value)) < 1000
+
+
+async def test_a_region_told_by_a_given_address_is_a_name_to_sign_for_and_nothing_else(s3, fake):
+    fake.will(error(400, "AuthorizationHeaderMalformed", Region="evil/s3/../x"))
+    with pytest.raises(ConfigurationError, match="elsewhere"):
+        await s3.get("k")
+    assert len(fake.calls) == 1
+    fake.will(error(400, "AuthorizationHeaderMalformed", Region="there"), answer(b"x"))
+    assert bytes(await s3.get("k")) == b"x"
+    assert "/there/s3/aws4_request" in fake.calls[-1].headers["authorization"]
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])

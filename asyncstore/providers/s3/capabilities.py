@@ -20,6 +20,7 @@ from asyncstore.errors import (
     ObjectChangedError,
     PreconditionError,
     StoreError,
+    TransientError,
 )
 from asyncstore.providers.s3.client import Ask
 from asyncstore.wire import s3 as wire
@@ -159,9 +160,21 @@ class _Trial:
         self._etag = reply.headers.get("etag", "")
 
     async def clean(self) -> None:
-        with anyio.CancelScope(shield=True), anyio.move_on_after(_CLEANUP), suppress(StoreError):
-            await self._client.call(Ask("probe", "DELETE", self._key))
-            await self._client.call(Ask("probe", "DELETE", self._key + "-copy"))
+        with anyio.CancelScope(shield=True), anyio.move_on_after(_CLEANUP):
+            for key in (self._key, self._key + "-copy"):
+                await self._remove(key)
+
+    async def _remove(self, key: str) -> None:
+        # No layer repeats this, and what stays would be an object of nobody's.
+        for pause in (0.1, 0.4, 0):
+            try:
+                await self._client.call(Ask("probe", "DELETE", key))
+            except TransientError:
+                await anyio.sleep(pause)
+            except StoreError:
+                return
+            else:
+                return
 
     async def put_if_absent(self) -> bool:
         return await self._refused(
@@ -220,7 +233,10 @@ class _Trial:
             return True
         except StoreError as error:
             # Said to be unknown there, which is as honest, and as little use.
-            if isinstance(error, NotSupportedError) or error.status in (400, 501):
+            # (A request that did not arrive whole is a 400 too, and says nothing.)
+            if isinstance(error, NotSupportedError):
+                return False
+            if error.status in (400, 501) and not error.retryable:
                 return False
             raise
         return wire.fault(reply.body).code == "PreconditionFailed"
