@@ -15,12 +15,14 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
+from asyncstore import RetryPolicy, open_store
 from asyncstore.errors import (
     AlreadyExistsError,
     ConfigurationError,
     NotFoundError,
     PermissionDeniedError,
     StoreError,
+    ThrottledError,
     UnauthenticatedError,
     UnavailableError,
 )
@@ -280,6 +282,56 @@ async def test_a_role_that_may_not_be_assumed_is_denied(connect, ministack, writ
     )
     with pytest.raises(PermissionDeniedError, match="AssumeRole was refused"):
         await connect({"profile_name": "lab"}).head("k")
+
+
+def assumed(keys):
+    """Return what STS answers to AssumeRole."""
+    named = {
+        "AccessKeyId": keys["aws_access_key_id"],
+        "SecretAccessKey": keys["aws_secret_access_key"],
+        "SessionToken": keys["aws_session_token"],
+        "Expiration": "2100-01-01T00:00:00Z",
+    }
+    told = "".join(f"<{name}>{value}</{name}>" for name, value in named.items())
+    return Reply(
+        200,
+        f"<AssumeRoleResponse><AssumeRoleResult><Credentials>{told}</Credentials>"
+        "</AssumeRoleResult></AssumeRoleResponse>".encode(),
+    )
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "kind"),
+    [(503, "ServiceUnavailable", UnavailableError), (400, "Throttling", ThrottledError)],
+)
+async def test_a_busy_service_of_roles_is_asked_again_by_the_stores_one_retry_loop(  # noqa: PLR0917
+    ministack, bucket, write, env, status, code, kind
+):
+    error = f"<ErrorResponse><Error><Code>{code}</Code></Error></ErrorResponse>".encode()
+    replies = [Reply(status, error)]
+    keys = minted(ministack, seconds=900).creds
+
+    def answer(_):
+        return replies.pop() if replies else assumed(keys)
+
+    with SmallServer(answer) as sts:
+        env(AWS_ENDPOINT_URL_STS=sts.url)
+        role = f"[profile lab]\nrole_arn = {ministack.role_arn}\nsource_profile = base\n"
+        write("config", static_profile(ministack, "profile base") + role)
+        place = {
+            "creds": {"profile_name": "lab"},
+            "endpoint_url": ministack.url,
+            "region": "us-east-1",
+        }
+        once = open_store(f"s3://{bucket}/sts", retry=RetryPolicy(attempts=1), **place)
+        async with once:
+            with pytest.raises(kind, match="AssumeRole was refused"):
+                await once.put("k", b"x", if_absent=True)
+        assert sts.count("") == 1, "the SDK tried by itself"
+        replies.append(Reply(status, error))
+        async with open_store(f"s3://{bucket}/sts", **place) as store:
+            await store.put(f"{code}", b"x", if_absent=True)
+        assert sts.count("") == 3
 
 
 async def test_a_web_identity_is_exchanged(connect, ministack, machine, env):

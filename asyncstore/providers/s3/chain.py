@@ -45,6 +45,7 @@ from asyncstore.errors import (
     DeadlineError,
     PermissionDeniedError,
     StoreError,
+    ThrottledError,
     UnauthenticatedError,
     UnavailableError,
 )
@@ -171,7 +172,7 @@ class Chain:
                 http_session_cls=partial(EngineSession, allow_http=self._settings.allow_http),
                 connect_timeout=5,
                 read_timeout=10,
-                retries={"total_max_attempts": 2, "mode": "standard"},
+                retries={"total_max_attempts": 1},  # there is one retry loop, and it is ours
             )
         )
         return session
@@ -385,10 +386,24 @@ def _no_such_profile(profile: str) -> ConfigurationError:
     return ConfigurationError(f"there is no profile {profile!r}{hint}")
 
 
+_THROTTLED = frozenset(
+    {
+        "RequestLimitExceeded",
+        "RequestThrottled",
+        "SlowDown",
+        "Throttling",
+        "ThrottlingException",
+        "TooManyRequestsException",
+    }
+)
+
+
 def _refused(error: sdk_errors.ClientError) -> StoreError:
     code = str(error.response.get("Error", {}).get("Code", ""))[:80]
     asked = f"{error.operation_name} was refused ({code})"
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
+    if code in _THROTTLED or status == 429:  # noqa: PLR2004
+        return ThrottledError(asked, status=status)
     if isinstance(status, int) and status >= 500:  # noqa: PLR2004
         return UnavailableError(asked, status=status)
     if code in ("AccessDenied", "AccessDeniedException", "ForbiddenException"):
