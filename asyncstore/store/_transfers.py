@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from asyncstore.transfer.plan import Step
     from asyncstore.types import Durability
     from asyncstore.url import PathLike
+
+_log = logging.getLogger("asyncstore")
 
 
 async def transfer(
@@ -63,6 +66,7 @@ async def transfer(
     if chosen is not None and delete:
         raise ConfigurationError("delete needs everything that is at the source, not some keys")
     is_folder = target.url.scheme == "file" and not (dry_run or verify)
+    record = await run_sync(_record, source, target)
     with shown(progress, title) as tell:
         how = How(
             include=include,
@@ -78,7 +82,7 @@ async def transfer(
             tell=tell,
             settled=settled,
         )
-        report = await Transfer(source, target, _record(source, target), how, flush=flush).run()
+        report = await Transfer(source, target, record, how, flush=flush).run()
     if failures_to is not None:
         await run_sync(write_failures, failures_to, report.failures)
     return report
@@ -120,4 +124,13 @@ def _record(source: Store, target: Store) -> Record:
     if "mem" in (source.url.scheme, target.url.scheme):
         return Record(None)
     names = ["\n".join(_place(store)) for store in (source, target)]
-    return Record(record_path(*names))
+    path = record_path(*names)
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        writable = os.access(path.parent, os.W_OK | os.X_OK)
+    except OSError:
+        writable = False
+    if not writable:
+        _log.warning("%s cannot be written: the next run compares content", path.parent)
+        return Record(None)
+    return Record(path)

@@ -12,7 +12,9 @@ cannot succeed, is given up at once.
 
 from __future__ import annotations
 
+import logging
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -21,7 +23,9 @@ from anyio.to_thread import run_sync
 from asyncstore.errors import (
     DeadlineError,
     IntegrityError,
+    NotSupportedError,
     ObjectChangedError,
+    PermissionDeniedError,
     StoreError,
     TransientError,
 )
@@ -43,6 +47,7 @@ PART = 8 * MiB
 WIDTH = 4
 """Parts of one object that are under way, and in memory, at once."""
 
+_log = logging.getLogger("asyncstore")
 _BEGIN = 60.0  # seconds that beginning an upload, and looking what it has, may take
 _TIDY = 5.0  # seconds that giving an upload up may take
 
@@ -67,11 +72,20 @@ def resumes(target: Store) -> bool:
     return isinstance(provider, ResumesUploads)
 
 
-async def drop(target: Store, key: str, begun: Begun) -> None:
-    """Give up what an earlier run began."""
-    if resumes(target):
-        provider: Any = target.provider
+async def drop(target: Store, key: str, begun: Begun) -> bool:
+    """Give up what an earlier run began; return whether that is done with.
+
+    Who may write need not be allowed to look for uploads, and no object waits for this.
+    """
+    if not resumes(target):
+        return True
+    provider: Any = target.provider
+    try:
         await provider.drop_uploads(target.prefix + key, token=begun.token, since=begun.since)
+    except StoreError as error:
+        _log.warning("an upload that was begun for %s is still there: %s", key, error)
+        return False
+    return True
 
 
 class Large:
@@ -113,7 +127,7 @@ class Large:
             if (meta.etag, meta.size) != (self._meta.etag, self._meta.size):
                 raise ObjectChangedError("it was replaced since it was listed")
         begun = self._record.begun.get(self._key)
-        if begun is None:
+        if begun is None or not begun.is_of(meta):
             part = part_size(meta.size, self._target.provider.limits, preferred=PART)
             kind = sums.kind_for(meta.checksums).name
             begun = Begun(meta.etag, meta.size, part, "", kind, {}, time.time())
@@ -147,15 +161,24 @@ class Large:
         provider: Any = self._target.provider
         # Whoever cancels it half-way would leave an upload whose name nobody knows.
         with anyio.CancelScope(shield=True), anyio.fail_after(_BEGIN):
-            upload: Resumed = await provider.resume_upload(
+            open_it = partial(
+                provider.resume_upload,
                 self._target.prefix + self._key,
-                begun.token,
                 size=begun.size,
                 part=begun.part,
                 sums=dict(begun.sums),
                 check=self._kind.step,
                 **kept(meta, self._target),
             )
+            upload: Resumed
+            try:
+                upload = await open_it(begun.token)
+            except (PermissionDeniedError, NotSupportedError):
+                if not begun.token:
+                    raise
+                # Who may write need not be allowed to see what is there.
+                await drop(self._target, self._key, begun)
+                upload = await open_it("")
             if upload.token != begun.token:
                 begun.sums.clear()
                 await run_sync(self._record.name, self._key, upload.token)

@@ -26,6 +26,8 @@ from asyncstore.transfer.plan import Done
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from asyncstore.types import ObjectMeta
+
 _FORMAT = 1
 _FLUSH_EVERY = 256
 
@@ -51,6 +53,10 @@ class Begun:
     kind: str = ""
     sums: dict[int, int] = field(default_factory=dict)
     since: float = 0.0
+
+    def is_of(self, meta: ObjectMeta) -> bool:
+        """Whether it is provably of this version of the source."""
+        return meta.etag is not None and (meta.etag, meta.size) == (self.source, self.size)
 
 
 class Record:

@@ -234,8 +234,9 @@ class Transfer:
         """Give up what earlier runs began and this one does not go on with."""
         for key, begun in list(self._record.begun.items()):
             meta = work.get(key)
-            if meta is None or meta.etag != begun.source or meta.size != begun.size:
-                await large.drop(self._target, key, begun)
+            if meta is not None and begun.is_of(meta):
+                continue
+            if await large.drop(self._target, key, begun):
                 await run_sync(self._record.end, key)
 
     async def _each(self, work: Sequence[Step]) -> None:

@@ -15,7 +15,11 @@ from asyncstore.errors import (
     InvalidPathError,
     NotFoundError,
     ObjectChangedError,
+    PermissionDeniedError,
+    UnavailableError,
 )
+from asyncstore.layers import Retried
+from asyncstore.providers.local import LocalProvider
 from asyncstore.providers.memory import MemoryProvider
 from asyncstore.transfer import large, run
 from tests.transfer.conftest import fill, tree
@@ -264,3 +268,94 @@ async def test_wrong_arguments_are_told_before_anything_is_done(tmp_path):
         async with open_store(tmp_path / "t") as other:
             with pytest.raises(ConfigurationError, match="delete"):
                 await store.sync(other, delete=True, keys_from=tmp_path / "keys")
+
+
+async def test_without_a_place_for_the_record_content_is_compared(tmp_path, monkeypatch, caplog):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "file"))
+    fill(tmp_path / "from", FILES)
+    async with open_store(tmp_path / "to") as store:
+        assert (await store.upload(tmp_path / "from")).copied == 5
+        again = await store.upload(tmp_path / "from")
+        assert (again.copied, again.skipped) == (0, 5)
+    assert "cannot be written" in caplog.text
+
+
+async def test_who_may_not_look_for_uploads_begins_anew(tmp_path, monkeypatch, small, caplog):
+    fill(tmp_path / "from", FILES)
+    source = LocalProvider.get
+    refused = PermissionDeniedError("not allowed to look")
+
+    async def failing(self, key, /, **how):
+        if key.endswith("b.bin") and how["span"].start:
+            raise UnavailableError("the network is down")
+        return await source(self, key, **how)
+
+    async with open_store(tmp_path / "to") as store:
+        with monkeypatch.context() as patch:
+            patch.setattr(LocalProvider, "get", failing)
+            patch.setattr(Retried, "_may_repeat", lambda *_, **__: False)
+            report = await store.upload(tmp_path / "from")
+        assert [failure.key for failure in report.failures] == ["sub/b.bin"]
+        assert any(name.endswith(".part") for name in tree(tmp_path / "to"))
+        resume = LocalProvider.resume_upload
+
+        async def blind(self, key, token, /, **how):
+            if token:
+                raise refused
+            return await resume(self, key, token, **how)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(LocalProvider, "resume_upload", blind)
+            report = await store.upload(tmp_path / "from")
+        assert (report.copied, report.resumed, report.failures) == (1, 0, [])
+    assert tree(tmp_path / "to") == FILES
+
+
+async def test_what_failed_for_a_passing_reason_goes_on_where_it_was(tmp_path, monkeypatch, small):
+    fill(tmp_path / "from", FILES)
+    get = LocalProvider.get
+    read = []
+
+    async def counting(self, key, /, **how):
+        if "from" in self.locate(key) and key.endswith("b.bin"):
+            read.append(how["span"].start)
+            if len(read) == 5:
+                raise UnavailableError("the network is down")
+        return await get(self, key, **how)
+
+    monkeypatch.setattr(LocalProvider, "get", counting)
+    monkeypatch.setattr(Retried, "_may_repeat", lambda *_, **__: False)
+    async with open_store(tmp_path / "to") as store:
+        assert not (await store.upload(tmp_path / "from")).ok
+        first = len(read)
+        report = await store.upload(tmp_path / "from")
+        assert (report.copied, report.resumed, report.failures) == (1, 1, [])
+        assert len(read) - first < 13  # of 13 parts
+    assert tree(tmp_path / "to") == FILES
+
+
+async def test_parts_of_another_version_are_never_gone_on_with(tmp_path, monkeypatch, small):
+    fill(tmp_path / "from", FILES)
+    get = LocalProvider.get
+    down = True
+
+    async def failing(self, key, /, **how):
+        if down and key.endswith("b.bin") and how["span"].start == 48_000:
+            raise UnavailableError("the network is down")
+        return await get(self, key, **how)
+
+    async def undropped(*_, **__):
+        raise PermissionDeniedError("not allowed")
+
+    monkeypatch.setattr(LocalProvider, "get", failing)
+    monkeypatch.setattr(LocalProvider, "drop_uploads", undropped)
+    monkeypatch.setattr(Retried, "_may_repeat", lambda *_, **__: False)
+    async with open_store(tmp_path / "to") as store:
+        assert not (await store.upload(tmp_path / "from")).ok
+        down = False
+        other = os.urandom(100_000)
+        (tmp_path / "from" / "sub" / "b.bin").write_bytes(other)
+        report = await store.upload(tmp_path / "from")
+        assert (report.copied, report.resumed, report.failures) == (1, 0, [])
+    assert tree(tmp_path / "to") == FILES | {"sub/b.bin": other}
