@@ -74,7 +74,7 @@ from asyncstore.testing.canary import CANARY_SECRET
 """
 
 
-def run(pytester, bodies):
+def run(pytester, bodies, *options):
     tests = (
         f"def test_{name.replace(' ', '_')}(capsys, tmp_path):\n    {body}\n"
         for name, body in bodies.items()
@@ -83,7 +83,7 @@ def run(pytester, bodies):
     pytester.makepyfile(HEAD + "\n".join(tests))
     # The child's own report must not show the secret to the watch of this run either.
     return pytester.runpytest_subprocess(
-        "-p", "no:randomly", "--show-capture=no", "--disable-warnings", "--tb=line", "-v"
+        "-p", "no:randomly", "--show-capture=no", "--disable-warnings", "--tb=line", "-v", *options
     )
 
 
@@ -103,6 +103,13 @@ def test_a_run_fails_that_leaves_a_secret_behind(pytester, name):
 
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     result.stdout.re_match_lines(["(LEAKED SECRET: |.*a secret showed in).*"])
+
+
+def test_a_run_of_several_processes_fails_too(pytester):
+    result = run(pytester, LEAKS_SEEN_AT_THE_END, "-n", "2")
+
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.stdout.fnmatch_lines(["LEAKED SECRET: *file * left behind*"])
 
 
 def test_tests_that_keep_their_secrets_pass(pytester):
