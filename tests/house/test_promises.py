@@ -35,5 +35,6 @@ def test_a_test_named_in_the_documentation_exists(page, file, name):
     assert name is None or name in functions(file), page
 
 
-def test_the_ten_promises_name_their_tests():
-    assert any(page == "docs/why/safety.md" for page, _, _ in EVIDENCE)
+@pytest.mark.parametrize("name", ["safety", "engine"])
+def test_the_promises_name_their_tests(name):
+    assert sum(page == f"docs/why/{name}.md" for page, _, _ in EVIDENCE) > 40

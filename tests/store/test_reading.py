@@ -109,6 +109,21 @@ async def test_an_object_replaced_between_parts_is_refused(cloud, small):
         await store.get("k")
 
 
+async def test_each_part_asks_for_the_version_of_the_first_answer(cloud, small, monkeypatch):
+    store, provider = await filled(cloud)
+    asked = []
+    get = type(provider).get
+
+    async def asking(self, key, /, *, if_match=None, **options):
+        asked.append(if_match)
+        return await get(self, key, if_match=if_match, **options)
+
+    monkeypatch.setattr(type(provider), "get", asking)
+    blob = await store.get("k")
+    assert asked[0] is None
+    assert set(asked[1:]) == {blob.meta.etag}
+
+
 async def test_ranges_that_met_two_versions_are_read_again_from_one(cloud):
     store, provider = await filled(cloud, b"A" * 1000)
 
