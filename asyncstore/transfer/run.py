@@ -182,7 +182,6 @@ class Transfer:
     async def _find_targets(self, sources: Sequence[ObjectMeta]) -> dict[str, ObjectMeta]:
         """Return what is at the target; all of it where that decides what is deleted."""
         targets: dict[str, ObjectMeta] = {}
-        legal = [meta.key for meta in sources if refusal(meta.key, local=False) is None]
         if self._how.keys is None:
             most = None if self._how.delete else 4 * len(sources) + _SPARE
             listing = self._target.list()
@@ -193,7 +192,11 @@ class Transfer:
                     break
             else:
                 return targets
-        rest = [key for key in legal if key not in targets]
+        rest = [
+            meta.key
+            for meta in sources
+            if meta.key not in targets and refusal(meta.key, local=False) is None
+        ]
 
         def absent(_: str, error: StoreError) -> None:
             if not isinstance(error, NotFoundError | InvalidPathError):
