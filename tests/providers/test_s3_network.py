@@ -20,6 +20,7 @@ from botocore.exceptions import (
 from botocore.parsers import ResponseParserError
 
 from asyncstore.errors import ConfigurationError, UnavailableError
+from asyncstore.http import DEADLINE
 from asyncstore.providers.s3 import S3Provider
 from asyncstore.providers.s3.sdk import EngineSession
 from asyncstore.testing.bytefake import EMPTY, ByteFake, answers
@@ -177,11 +178,26 @@ async def test_a_client_of_the_sdks_waits_no_longer_than_it_was_told():
         await wire.request()
         await wire.stall()
 
-    async with ByteFake(silent) as server, Client(str(server.origin)) as client:
-        began = monotonic()
-        with pytest.raises(ReadTimeoutError):
-            await client.head_object(Bucket="bucket", Key="k")
-        assert 0.2 < monotonic() - began < 1.3
+    async def dripping(wire):
+        await wire.request()
+        await wire.send(b"HTTP/1.1 200 OK\r\ncontent-length: 100000\r\n\r\n")
+        while True:
+            await wire.send(b"x")
+            await asyncio.sleep(0.05)
+
+    for script in (silent, dripping):
+        async with ByteFake(script) as server, Client(str(server.origin)) as client:
+            began = monotonic()
+            with pytest.raises(ReadTimeoutError):
+                await client.get_object(Bucket="bucket", Key="k")
+            assert 0.2 < monotonic() - began < 1.6
+
+
+async def test_a_client_of_the_sdks_is_not_hurried_by_whoever_waits_first():
+    async with ByteFake(answers(EMPTY)) as server, Client(str(server.origin)) as client:
+        passed = DEADLINE.set(monotonic() - 1)
+        await client.head_object(Bucket="bucket", Key="k")
+        DEADLINE.reset(passed)
 
 
 async def test_a_client_of_the_sdks_meets_a_closed_port_and_a_false_certificate(tls):

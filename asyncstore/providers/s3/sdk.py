@@ -7,6 +7,7 @@ become those here.
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
+from time import monotonic
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlsplit
 
@@ -14,7 +15,7 @@ from aiobotocore.awsrequest import AioAWSResponse
 from botocore.exceptions import EndpointConnectionError, HTTPClientError, ReadTimeoutError
 
 from asyncstore.errors import ConfigurationError, DeadlineError, StoreError, UnavailableError
-from asyncstore.http import Engine, EngineOptions, Origin, Request
+from asyncstore.http import DEADLINE, Engine, EngineOptions, Origin, Request
 from asyncstore.http.options import ENVIRONMENT
 
 if TYPE_CHECKING:
@@ -29,7 +30,8 @@ class EngineSession:
     """What aiobotocore asks of an HTTP session.
 
     Args:
-        timeout: seconds to connect and to read, one number or a pair.
+        timeout: seconds to connect and to read, one number or a pair; both together are all that
+            an answer may take.
         verify: a CA bundle's path; verification cannot be switched off.
         allow_http: let requests go over plain HTTP to a host that is neither loopback nor one of
             the fixed addresses of a machine's metadata service.
@@ -99,6 +101,8 @@ class EngineSession:
         origin = Origin.parse(f"{parts.scheme}://{parts.netloc}")
         self._check(origin)
         target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        # Of its own, whoever waits: the answers are small, and a drop now and then is no answer.
+        deadline = DEADLINE.set(monotonic() + self._connect + self._read)
         try:
             reply = await self._engine.send(
                 Request(request.method, origin, target, _headers(request), body=_body(request))
@@ -112,6 +116,8 @@ class EngineSession:
         else:
             raw = _Raw(bytes(reply.body))
             return AioAWSResponse(request.url, reply.status, dict(reply.headers), raw)
+        finally:
+            DEADLINE.reset(deadline)
         raise failure
 
     def _check(self, origin: Origin) -> None:
