@@ -74,11 +74,13 @@ class StoreURL:
             return _parse_file(text, text[found.end(1) + 1 :])
         if scheme not in _ALIASES:
             raise InvalidPathError(
-                f"{text!r}: unknown scheme {scheme!r}; known are s3://, gcs:// (gs://, gcp://), "
-                "file://, mem://, hub:// and plain paths (write ./ before a local name with ':')"
+                f"{_shown(scheme, text)}: unknown scheme {scheme!r}; known are s3://, "
+                "gcs:// (gs://, gcp://), file://, mem://, hub:// and plain paths (write ./ before a local name with ':')"
             )
         if slashes != "//":
-            raise InvalidPathError(f"{text!r}: write {scheme}://, with exactly two slashes")
+            raise InvalidPathError(
+                f"{_shown(scheme, text)}: write {scheme}://, with exactly two slashes"
+            )
         return _parse_remote(text, _ALIASES[scheme], text[found.end() :])
 
     @property
@@ -190,6 +192,11 @@ def _check_text(text: str, what: str) -> None:
             raise InvalidPathError(f"{what} {text!r} has the character {c!r}, which no store takes")
 
 
+def _shown(scheme: str, text: str) -> str:
+    """Quote a path for a message, unless it may hold a password or a signature."""
+    return f"{scheme}:…" if "@" in text or "?" in text else repr(text)
+
+
 def _absolute(text: str) -> str:
     expanded = os.path.expanduser(text)
     if expanded.startswith("~"):
@@ -215,6 +222,12 @@ def _parse_file(text: str, rest: str) -> StoreURL:
 
 def _parse_remote(text: str, scheme: str, rest: str) -> StoreURL:
     bucket, _, path = rest.partition("/")
+    if "@" in bucket or ":" in bucket:
+        # Not shown: it may be a secret.
+        raise InvalidPathError(
+            f"{scheme}://…: before its first '/' a path has a name, and neither credentials nor an "
+            "address with a port; those are for creds= and endpoint_url="
+        )
     if not _BUCKET[scheme].fullmatch(bucket):
         what = "organisation" if scheme == "hub" else "bucket"
         raise InvalidPathError(f"{text!r}: a {what} is {_BUCKET_RULE[scheme]}, not {bucket!r}")

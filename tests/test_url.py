@@ -8,6 +8,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from asyncstore.errors import InvalidPathError
+from asyncstore.testing.canary import CANARY_SECRET, shows
 from asyncstore.url import KEY_BYTES, StoreURL, check_key, check_prefix, check_segments
 
 CONTROL = [chr(n) for n in (*range(32), 127, *range(128, 160), 0xD800, 0xDFFF)]
@@ -196,3 +197,26 @@ def test_a_part_longer_than_a_file_name_is_refused():
     for key in ("a" * 256, "x/" + "é" * 128):
         with pytest.raises(InvalidPathError):
             check_segments(key, 255)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "s3://AKIAEXAMPLE:{}@bucket/x",
+        "s3://AKIAEXAMPLE:{}/and+more@bucket/x",
+        "gs://{}@bucket/x",
+        "hub://me:{}@org/set",
+        "s3:/AKIAEXAMPLE:{}@bucket/x",
+        "https://me:{}@service.example/bucket/x",
+        "https://bucket.service.example/x?X-Amz-Signature={}",
+    ],
+)
+def test_a_secret_in_a_path_is_refused_and_not_repeated(text):
+    with pytest.raises(InvalidPathError) as caught:
+        StoreURL.parse(text.format(CANARY_SECRET))
+    assert shows(caught.value) is None
+
+
+def test_an_address_in_a_path_is_told_where_it_belongs():
+    with pytest.raises(InvalidPathError, match="endpoint_url="):
+        StoreURL.parse("s3://localhost:9000/bucket/x")

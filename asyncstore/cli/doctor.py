@@ -99,7 +99,7 @@ async def _examine(
     options: Options, path: str, *, try_writes: bool
 ) -> tuple[dict[str, Any], StoreError | None]:
     """Return what is known of a path, and the first error on the way."""
-    facts: dict[str, Any] = {"url": path}
+    facts: dict[str, Any] = {}
     try:
         place = Place.parse(path)
         facts["url"] = place.url()
