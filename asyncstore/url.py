@@ -75,7 +75,8 @@ class StoreURL:
         if scheme not in _ALIASES:
             raise InvalidPathError(
                 f"{_shown(scheme, text)}: unknown scheme {scheme!r}; known are s3://, "
-                "gcs:// (gs://, gcp://), file://, mem://, hub:// and plain paths (write ./ before a local name with ':')"
+                "gcs:// (gs://, gcp://), file://, mem://, hub:// and plain paths (write ./ before "
+                "a local name with ':')"
             )
         if slashes != "//":
             raise InvalidPathError(
