@@ -11,6 +11,7 @@ import tempfile
 import pytest
 
 from asyncstore.errors import (
+    AlreadyExistsError,
     ConfigurationError,
     NotFoundError,
     PermissionDeniedError,
@@ -281,3 +282,16 @@ async def test_many_more_tasks_than_files_may_be_open(tmp_path):
     await asyncio.gather(*(one(n) for n in range(1500)))
     await provider.aclose()
     assert most < 300
+
+
+@pytest.mark.asyncio
+async def test_an_object_that_is_deleted_as_a_create_meets_it_was_there(tmp_path, monkeypatch):
+    def link(*_: object, **__: object) -> None:
+        raise FileExistsError(errno.EEXIST, "somebody's, who deletes it at this moment")
+
+    monkeypatch.setattr(os, "link", link)
+    provider = LocalProvider(str(tmp_path))
+    with pytest.raises(AlreadyExistsError):
+        await provider.put("lock", b"", if_absent=True)
+    await provider.aclose()
+    assert os.listdir(tmp_path) == []

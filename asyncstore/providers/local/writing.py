@@ -165,9 +165,10 @@ class Draft:
                 follow_symlinks=False,
             )
         except FileExistsError:
-            state = os.stat(self._target, dir_fd=self._folder, follow_symlinks=False)
-            if stat.S_ISDIR(state.st_mode):
-                raise faults.beside() from None
+            with suppress(FileNotFoundError):  # deleted since: there was one all the same
+                state = os.stat(self._target, dir_fd=self._folder, follow_symlinks=False)
+                if stat.S_ISDIR(state.st_mode):
+                    raise faults.beside() from None
             raise AlreadyExistsError("there is an object") from None
         except OSError as error:
             if error.errno in (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK):
