@@ -41,7 +41,7 @@ class Truth:
         self.there = {}
         self.gone = set()
         self.either = {}
-        self.did = Counter()
+        self.did: Counter[str] = Counter()
 
 
 class Worker:

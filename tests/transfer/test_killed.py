@@ -69,6 +69,7 @@ def killer(told):
         bufsize=1,
     ) as process:
         yield Killer(process, told)
+        assert process.stdin is not None
         process.stdin.close()
 
 

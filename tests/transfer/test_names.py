@@ -65,7 +65,7 @@ def test_a_folder_says_whether_it_ignores_case_and_keeps_nothing_of_it(tmp_path)
 
 @pytest.fixture
 def lying(monkeypatch):
-    keys = []
+    keys: list[str] = []
 
     async def list_page(self, prefix, /, **how):
         objects = [ObjectMeta(key, 1, etag='"1"') for key in keys]
