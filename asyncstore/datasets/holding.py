@@ -72,6 +72,7 @@ class Held:
         settled: whether the lock was seen to be ours after that.
         lost: why it is no longer held, or `None`.
         shares: how many share it.
+        leaving: whether the last share is gone and the object is being deleted.
         busy: whether somebody is reading or renewing it.
         process: who may use it; a forked child may not.
         names: what it is found by: place, key and each of the last records.
@@ -84,6 +85,7 @@ class Held:
     settled: bool = False
     lost: str | None = None
     shares: int = 0
+    leaving: bool = False
     busy: bool = False
     process: int = field(default_factory=os.getpid)
     names: list[tuple[str, str, bytes]] = field(default_factory=list)
@@ -111,16 +113,21 @@ class Held:
                 _HELD.pop(name, None)
             self.lost = lost
 
-    def join(self) -> None:
-        """Take a share."""
+    def join(self) -> bool:
+        """Take a share, unless the lock is being given back; say whether."""
         with _MUTEX:
+            if self.leaving:
+                return False
             self.shares += 1
+            return True
 
-    def leave(self) -> bool:
-        """Give a share up; say whether it was the last."""
+    def leave(self, *, give_back: bool = False) -> bool:
+        """Give a share up; say whether it was the last, whose holder may give the lock back."""
         with _MUTEX:
             self.shares -= 1
-            return self.shares <= 0
+            last = self.shares <= 0
+            self.leaving = self.leaving or (last and give_back)
+            return last
 
     def begin(self) -> bool:
         """Begin to read or renew it, unless somebody else is at it; `end` ends that."""

@@ -65,12 +65,11 @@ class WriteLock:
 
     Args:
         store: of the dataset.
-        held: what is shared.
+        held: what is shared; joined already.
         clock: epoch seconds.
     """
 
     def __init__(self, store: Store, held: Held, clock: Callable[[], float]) -> None:
-        held.join()
         self._store = store
         self._held = held
         self._clock = clock
@@ -126,7 +125,7 @@ class WriteLock:
             StoreError: it could not be deleted; it ends by itself.
         """
         held = self._held
-        if self._share.detach() is None or not held.leave() or not held.is_mine:
+        if self._share.detach() is None or not held.leave(give_back=True) or not held.is_mine:
             return
         try:
             await _delete(self._store, held)
@@ -227,6 +226,7 @@ async def acquire(
     poll = _POLL_LOCAL if store.url.scheme == "file" else _POLL
     deadline = math.inf if wait is None else clock() + wait
     seen = Seen()
+    looked: bytes | None = None
     while True:
         if seen.end <= clock():  # nobody's, as far as is known
             lock = await _take(store, key, seen, clock)
@@ -235,7 +235,14 @@ async def acquire(
         seen = await _see(store, key)
         held = holding.find(store, key, seen)
         if held is not None:
-            return WriteLock(store, held, clock)
+            if held.join():
+                return WriteLock(store, held, clock)
+            await anyio.sleep(_BUSY)  # it is being given back
+            continue
+        if seen.record != looked:
+            # This process may have given it back between the two lines above: look again.
+            looked = seen.record
+            continue
         left = seen.end - clock()
         if left > 0:
             if clock() >= deadline:
@@ -262,6 +269,7 @@ async def _take(store: Store, key: str, seen: Seen, clock: Callable[[], float]) 
             held.forget()  # else it may be there, and is ours: whoever asks next shares it
         raise
     held.seen, held.settle_at = Seen(record, etag), clock() + settle
+    held.join()
     lock = WriteLock(store, held, clock)
     if etag is None:
         try:

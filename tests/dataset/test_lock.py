@@ -528,3 +528,51 @@ async def test_a_first_write_of_the_lock_that_was_cut_short_locks_nobody_out(pla
         await held.ensure()
         await held.release()
         assert not await store.exists(LOCK)
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio", "trio"])
+async def test_a_lock_that_is_being_given_back_is_waited_for_and_not_shared(monkeypatch):
+    at_it, on = anyio.Event(), anyio.Event()
+    delete = lock_module._delete
+
+    async def slowly(store, held):
+        at_it.set()
+        await on.wait()
+        await delete(store, held)
+
+    async with asyncstore.open_store("mem://given-back") as store:
+        first = await acquire(store, LOCK)
+        monkeypatch.setattr(lock_module, "_delete", slowly)
+        second = []
+
+        async def take():
+            second.append(await acquire(store, LOCK))
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(first.release)
+            await at_it.wait()
+            group.start_soon(take)
+            await anyio.wait_all_tasks_blocked()
+            assert second == []
+            on.set()
+        await second[0].ensure()
+        await second[0].release()
+        assert not await store.exists(LOCK)
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio", "trio"])
+async def test_a_lock_given_back_while_it_is_looked_at_is_nobodys(monkeypatch):
+    see = lock_module._see
+
+    async with asyncstore.open_store("mem://looked-at") as store:
+        first = await acquire(store, LOCK)
+
+        async def late(*about):
+            seen = await see(*about)
+            monkeypatch.setattr(lock_module, "_see", see)
+            await first.release()
+            return seen
+
+        monkeypatch.setattr(lock_module, "_see", late)
+        second = await acquire(store, LOCK)
+        await second.release()
