@@ -27,6 +27,7 @@ from asyncstore.errors import BatchError, StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import TextIO
 
 
 class Group(click.Group):
@@ -89,7 +90,8 @@ def run(arguments: Sequence[str]) -> int:
     except click.ClickException as error:
         return _usage(error, _output(options, arguments))
     except Exception as error:  # noqa: BLE001 - the edge: whatever it is, one line and a code
-        return _failed(error, _output(options, arguments))
+        code = _failed(error, _output(options, arguments))
+        _drop_what_is_left(stdout)
     return code if isinstance(code, int) else exits.OK
 
 
@@ -118,7 +120,19 @@ def _failed(error: Exception, output: Output) -> int:
 
 
 def _broken_pipe() -> int:
-    # What is still in the buffer has no reader; the interpreter must not try it again at exit.
+    _to_nowhere()
+    return exits.BROKEN_PIPE
+
+
+def _drop_what_is_left(stdout: TextIO) -> None:
+    """Forget output that cannot be written, as onto a full disk; the error is told already."""
+    try:
+        stdout.flush()
+    except OSError:
+        _to_nowhere()
+
+
+def _to_nowhere() -> None:
+    # What is still in the buffer goes nowhere; the interpreter must not try it again at exit.
     with contextlib.suppress(OSError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return exits.BROKEN_PIPE

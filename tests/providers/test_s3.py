@@ -94,6 +94,22 @@ class MotoProvider(S3Provider):
     async def get(self, *args, **options):
         return await _again(super().get, *args, **options)
 
+    async def begin_upload(self, *args, **options):
+        return MotoUpload(await super().begin_upload(*args, **options))
+
+
+class MotoUpload:
+    """It answers 500, too, where an upload is given up while a part of it is on its way."""
+
+    def __init__(self, upload):
+        self._upload = upload
+
+    def __getattr__(self, name):
+        return getattr(self._upload, name)
+
+    async def abort(self):
+        await _again(self._upload.abort)
+
 
 async def _again(call, *args, **options):
     for _ in range(20):
