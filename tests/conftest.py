@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 IDENTITIES = ("AWS_", "GOOGLE_", "GCE_", "CLOUDSDK_", "STORAGE_", "ACTIVELOOP_", "ASYNCSTORE_")
 for name in [name for name in os.environ if name.startswith(IDENTITIES)]:
     del os.environ[name]
+os.environ.pop("PYTHONUNBUFFERED", None)  # it would hide what a command forgets to flush
 
 pytest_plugins = ["pytester", "asyncstore.testing.no_skips", "asyncstore.testing.watch"]
 

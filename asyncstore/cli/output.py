@@ -45,6 +45,7 @@ class Output:
         """Print a line about what is being done, unless `--quiet`."""
         if not self.quiet:
             self.result(text, record)
+            sys.stdout.flush()  # whoever reads a pipe wants to know now
 
     def error(self, error: BaseException, /) -> None:
         """Print what went wrong, on one line; a group's errors on one each."""
