@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from typing import TYPE_CHECKING
 
 import pytest
@@ -49,3 +50,8 @@ def rclone() -> Iterator[Rclone]:
 def fake_gcs() -> Iterator[FakeGCS]:
     with FakeGCS() as server:
         yield server
+
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # Begun in a shell's background, where children would never see the interrupts of the tests.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
