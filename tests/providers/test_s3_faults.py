@@ -67,6 +67,11 @@ def crc64(data):
     return b64encode(crt.crc64nvme(data).to_bytes(8)).decode()
 
 
+def composite(*parts):
+    sums = b"".join(crt.crc64nvme(part).to_bytes(8) for part in parts)
+    return f"{crc64(sums)}-{len(parts)}"
+
+
 def answer(data, headers=None, status=200):
     return Reply(status, data, {"etag": '"e1"', **(headers or {})})
 
@@ -648,6 +653,32 @@ async def test_a_join_sends_the_checksum_of_the_whole_and_compares_the_answers(s
     fake.will(Reply(200, other))
     with pytest.raises(IntegrityError, match="other bytes"):
         await upload.complete()
+
+
+async def test_where_the_service_sums_up_the_parts_checksums_its_sum_is_compared(s3, fake):
+    summing = Reply(200, BEGUN.body, {"x-amz-checksum-type": "COMPOSITE"})
+    for told, right in ((composite(b"hello", b"world"), True), (composite(b"hello"), False)):
+        fake.will(summing, PART, PART)
+        upload = await s3.begin_upload("k", size=10)
+        await upload.put_part(1, b"hello")
+        await upload.put_part(2, b"world")
+        joined = xml("CompleteMultipartUploadResult", ETag="j", ChecksumCRC64NVME=told)
+        fake.will(Reply(200, joined))
+        if right:
+            assert (await upload.complete()).checksums == {}
+        else:
+            with pytest.raises(IntegrityError, match="other bytes"):
+                await upload.complete()
+        assert "x-amz-checksum-crc64nvme" not in fake.calls[-1].headers
+
+
+async def test_a_join_that_the_service_calls_wrong_is_not_asked_for_again(s3, fake):
+    upload = await begun(s3, fake)
+    fake.will(error(400, "BadDigest"))
+    sent = len(fake.calls)
+    with pytest.raises(IntegrityError):
+        await upload.complete()
+    assert len(fake.calls) == sent + 1
 
 
 async def test_an_upload_of_another_size_than_was_said_is_not_joined(s3, fake):

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from asyncstore.types import Buffer
 
 _HEADER = "x-amz-checksum-"
+TYPE = "x-amz-checksum-type"
 _THREAD_FROM = 1 << 20  # bytes from which a slow hash leaves the event loop
 _MD5_HEX = 32
 _PIECE = 64 << 20
@@ -67,7 +68,7 @@ def hasher(kind: str, /) -> Any:
 
 def told(headers: Mapping[str, str], /) -> dict[str, str]:
     """Return the checksums of the whole object that an answer's headers tell, by kind."""
-    if headers.get("x-amz-checksum-type") == "COMPOSITE":
+    if headers.get(TYPE) == "COMPOSITE":
         return {}
     found = {}
     for kind in _MAKERS:
@@ -164,3 +165,13 @@ def join_crc64(parts: list[tuple[str, int]], /) -> str:
     for text, size in parts:
         whole = crt.combine_crc64nvme(whole, int.from_bytes(b64decode(text)), size)
     return b64encode(whole.to_bytes(8)).decode()
+
+
+def sum_up_crc64(parts: list[str], /) -> str:
+    """Return the composite CRC-64/NVME of joined parts: of their checksums, and `-N` behind it.
+
+    Args:
+        parts: the checksum of each, as base64 text.
+    """
+    whole = crt.crc64nvme(b"".join(map(b64decode, parts)))
+    return f"{b64encode(whole.to_bytes(8)).decode()}-{len(parts)}"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from asyncstore.errors import IntegrityError, NotFoundError
 from asyncstore.providers.s3.client import Ask
-from asyncstore.providers.s3.upload import S3Upload
+from asyncstore.providers.s3.upload import S3Upload, Sums
 from asyncstore.wire import s3 as wire
 from asyncstore.wire.sigv4 import encode_query
 
@@ -20,12 +20,13 @@ if TYPE_CHECKING:
 _BEFORE, _AFTER = 30.0, 120.0
 """Seconds around the noted beginning of an upload in which the service may have begun it."""
 
-_JOINED, _PLAIN = "j:", "p:"
+_MARKS: Mapping[Sums, str] = {"whole": "j:", "parts": "c:", "none": "p:"}
+"""What a token begins with, by what the service sums up."""
 
 
 def token_of(upload: S3Upload) -> str:
     """Return what an upload is found again by; it opens nothing without credentials."""
-    return (_JOINED if upload.joined else _PLAIN) + upload.name
+    return _MARKS[upload.sums] + upload.name
 
 
 async def find(
@@ -39,14 +40,15 @@ async def find(
     sums: Mapping[int, int],
 ) -> tuple[S3Upload, frozenset[int]] | None:
     """Return an upload with the parts that it has; `None` where there is none of that name."""
+    mark, name = token[:2], token[2:]
     upload = S3Upload(
         client,
         facts,
         key,
-        token[len(_JOINED) :],
+        name,
         size=size,
         condition=({}, None),
-        joined=token.startswith(_JOINED),
+        sums=next((sums for sums, its in _MARKS.items() if its == mark), "none"),
     )
     marker: str | None = None
     present: set[int] = set()

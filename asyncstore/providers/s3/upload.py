@@ -2,16 +2,17 @@
 
 The service joins whatever list of parts it is given, so the list is checked here: numbers from 1
 without a gap, and the sum of the sizes. Where the service takes CRC-64/NVME, the checksum of the
-whole is joined from the parts' and sent along, for the service to compare.
+whole is joined from the parts' and sent along, for the service to compare. Some look-alikes answer
+that they will sum up the parts' checksums instead; then theirs is compared here with ours.
 """
 
 from __future__ import annotations
 
 from hashlib import md5
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from asyncstore.errors import IntegrityError, NotFoundError, StoreError, UnavailableError
-from asyncstore.providers.s3.checksums import join_crc64
+from asyncstore.providers.s3.checksums import TYPE, join_crc64, sum_up_crc64
 from asyncstore.providers.s3.client import Ask
 from asyncstore.providers.s3.reading import head, quoted
 from asyncstore.providers.s3.writing import CRC, send_checked
@@ -29,7 +30,9 @@ if TYPE_CHECKING:
     from asyncstore.types import Buffer
 
 _MD5_HEX = 32
-_BAD_REQUEST = 400
+
+Sums: TypeAlias = Literal["whole", "parts", "none"]
+"""What the service sums up when it joins: the object's bytes, its parts' checksums, or nothing."""
 
 
 async def begin(
@@ -56,7 +59,7 @@ async def begin(
     headers = dict(headers)
     if client.settings.checksums and facts.crc:
         headers["x-amz-checksum-algorithm"] = "CRC64NVME"
-        headers["x-amz-checksum-type"] = "FULL_OBJECT"
+        headers[TYPE] = "FULL_OBJECT"
     # Replayed, it would leave another upload behind that nobody knows of.
     ask = Ask(op, "POST", key, "uploads=", headers, replayable=False)
     reply = await client.call(ask)
@@ -78,8 +81,14 @@ async def begin(
         name,
         size=size,
         condition=condition,
-        joined="x-amz-checksum-type" in headers,
+        sums=_sums(headers, reply.headers),
     )
+
+
+def _sums(asked: Mapping[str, str], answer: Mapping[str, str]) -> Sums:
+    if TYPE not in asked:
+        return "none"
+    return "parts" if answer.get(TYPE) == "COMPOSITE" else "whole"
 
 
 class S3Upload:
@@ -88,7 +97,7 @@ class S3Upload:
     Attributes:
         key: where to.
         name: the service's name for the upload.
-        joined: whether the service is sent the checksum of the whole.
+        sums: what the service sums up when it joins them.
     """
 
     def __init__(
@@ -100,7 +109,7 @@ class S3Upload:
         *,
         size: int | None,
         condition: tuple[Mapping[str, str], Condition],
-        joined: bool,
+        sums: Sums,
     ) -> None:
         self._client = client
         self._facts = facts
@@ -108,7 +117,7 @@ class S3Upload:
         self.name = name
         self._size = size
         self._headers, self._condition = condition
-        self.joined = joined
+        self.sums = sums
         self._parts: dict[int, wire.Part] = {}
         self._sizes: dict[int, int] = {}
         self._over = False
@@ -128,7 +137,7 @@ class S3Upload:
 
     def keep(self, number: int, size: int, etag: str, crc: str | None) -> None:
         """Note a part that the service has."""
-        checksum = ("ChecksumCRC64NVME", crc) if crc and self.joined else None
+        checksum = ("ChecksumCRC64NVME", crc) if crc and self.sums != "none" else None
         self._parts[number] = wire.Part(number, etag, checksum)
         self._sizes[number] = size
 
@@ -144,8 +153,8 @@ class S3Upload:
             **self._headers,
         }
         crc = self._joined_crc(parts)
-        if crc is not None:
-            headers |= {CRC: crc, "x-amz-checksum-type": "FULL_OBJECT"}
+        if crc is not None and self.sums == "whole":
+            headers |= {CRC: crc, TYPE: "FULL_OBJECT"}
         ask = Ask(
             "complete",
             "POST",
@@ -162,16 +171,7 @@ class S3Upload:
             if error.url != self._where("complete")[1]:
                 raise  # the bucket is gone
             return await self._find(parts, crc, error)
-        except IntegrityError as error:
-            if crc is None or error.status != _BAD_REQUEST:
-                raise
-            # Some look-alikes compare the sum of the whole with the list of parts that carries it.
-            # Each part was compared when it was sent, and what is told of the whole still is.
-            for name in (CRC, "x-amz-checksum-type"):
-                headers.pop(name)
-            ask.headers = headers
-            reply = await self._client.call(ask)
-        return self._acknowledged(ask, reply, crc)
+        return self._acknowledged(ask, reply, parts)
 
     async def abort(self) -> None:
         """Give it up; see `Upload.abort`."""
@@ -213,7 +213,11 @@ class S3Upload:
         sums = [(part.checksum[1], self._sizes[part.number]) for part in parts if part.checksum]
         return join_crc64(sums) if len(sums) == len(parts) else None
 
-    def _acknowledged(self, ask: Ask, reply: Response, crc: str | None) -> ObjectMeta:
+    def _summed_crc(self, parts: list[wire.Part]) -> str | None:
+        sums = [part.checksum[1] for part in parts if part.checksum]
+        return sum_up_crc64(sums) if len(sums) == len(parts) else None
+
+    def _acknowledged(self, ask: Ask, reply: Response, parts: list[wire.Part]) -> ObjectMeta:
         try:
             told = wire.fields(reply.body, "CompleteMultipartUploadResult")
         except IntegrityError as error:
@@ -224,8 +228,10 @@ class S3Upload:
         etag = quoted(told.get("ETag"))
         if etag is None:
             raise self._unknown("the service joined the parts without telling an ETag")
-        checksum = told.get("ChecksumCRC64NVME")
-        if crc is not None and checksum and checksum != crc:
+        checksum = told.get("ChecksumCRC64NVME", "")
+        whole = "-" not in checksum
+        wanted = self._joined_crc(parts) if whole else self._summed_crc(parts)
+        if checksum and wanted is not None and checksum != wanted:
             raise self._unknown("the service joined other bytes than were sent")
         self._over = True
         return ObjectMeta(
@@ -233,7 +239,7 @@ class S3Upload:
             sum(self._sizes.values()),
             etag=etag,
             version=reply.headers.get("x-amz-version-id"),
-            checksums={"crc64nvme": checksum} if checksum else {},
+            checksums={"crc64nvme": checksum} if checksum and whole else {},
         )
 
     def _unknown(self, message: str) -> IntegrityError:
