@@ -101,7 +101,7 @@ async def _examine(
     """Return what is known of a path, and the first error on the way."""
     facts: dict[str, Any] = {}
     try:
-        place = Place.parse(path)
+        place = Place.parse(path).as_root()
         facts["url"] = place.url()
         async with Stores(options) as stores:
             store = await stores.at(place)

@@ -100,6 +100,12 @@ class Place:
         """Return the place `name` below this one."""
         return Place(self.root, self.folder + name, False, f"{self.text.rstrip('/')}/{name}")
 
+    def as_root(self) -> Place:
+        """Return the same place with its store opened there, where that is a local folder."""
+        if not self.is_local or (self.is_local_entry and not self.is_local_folder):
+            return self
+        return Place(StoreURL("file", "", self.local_path), "", True, self.text)
+
     def url(self, key: str | None = None) -> str:
         """Return the URL of a key of its store, or its own."""
         key = self.key if key is None else key

@@ -291,3 +291,10 @@ def test_doctor_says_where_the_path_leads(cli, filled):
     (record,) = cli("doctor", "--json", filled).records
     assert record["path"]["listing"].startswith("works")
     json.dumps(record)
+
+
+def test_doctor_speaks_of_the_folder_itself_and_not_of_the_one_around_it(cli, tmp_path):
+    for folder in (tmp_path, tmp_path / "absent"):
+        (record,) = cli("doctor", "--json", str(folder)).records
+        assert (record["path"]["endpoint"], record["path"]["url"]) == (str(folder), str(folder))
+        assert record["path"]["exists"] is folder.exists()
