@@ -1,0 +1,1 @@
+"""The hub's own storage: the S3 protocol over a folder."""
