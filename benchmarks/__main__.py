@@ -19,9 +19,10 @@ import subprocess
 import sys
 from dataclasses import asdict
 
+from benchmarks.cores import CLIENT, on, pinned
 from benchmarks.peers import PEERS, can
-from benchmarks.report import Row, load, machine, markdown, plot, save_json, with_earlier
-from benchmarks.servers import Place, servers
+from benchmarks.report import Row, machine, markdown, plot, save_json, with_earlier
+from benchmarks.servers import Place, serving
 from benchmarks.works import WORKS, Work
 
 _HERE = os.path.dirname(os.path.abspath(__file__))
@@ -39,18 +40,20 @@ def measure(peer: str, work: Work, place: Place) -> dict:
     environ |= {"AWS_EC2_METADATA_DISABLED": "true", "PYTHONPATH": os.path.dirname(_HERE)}
     if place.ca:
         environ |= {"SSL_CERT_FILE": place.ca}
-    done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.run", asked],
-        capture_output=True,
-        check=False,
-        text=True,
-        env=environ,
-        timeout=600,
-    )
+    busy = os.getloadavg()[0]
+    with on(CLIENT):
+        done = subprocess.run(
+            [sys.executable, "-m", "benchmarks.run", asked],
+            capture_output=True,
+            check=False,
+            text=True,
+            env=environ,
+            timeout=600,
+        )
     if not done.stdout.startswith("{"):
         raise RuntimeError(f"status {done.returncode}: {done.stderr[-2000:]}")
     # Some clients abort the interpreter on its way out, with all the work done.
-    return json.loads(done.stdout.splitlines()[0])
+    return json.loads(done.stdout.splitlines()[0]) | {"load": busy}
 
 
 def choose(given: str | None, known: list[str]) -> list[str]:
@@ -89,12 +92,10 @@ def main() -> None:
     asked = parser.parse_args()
     names = choose(asked.works, [work.name for work in WORKS])
     peers = choose(asked.peers, list(PEERS))
-    before = load()
     runs: dict[tuple[str, str], list[dict]] = {}
     failed: list[str] = []
-    with servers() as running:
-        for work in (work for work in WORKS if work.name in names):
-            place = running.place(work)
+    for work in (work for work in WORKS if work.name in names):
+        with serving(work) as place:
             # In turn, so that what else the machine does falls on all alike.
             for turn in range(1 if asked.quick else asked.repeat):
                 for peer in (peer for peer in peers if can(peer, work)):
@@ -110,10 +111,7 @@ def main() -> None:
     rows = [Row(work, peer, found) for (work, peer), found in runs.items()]
     if asked.keep:
         rows = with_earlier(rows, os.path.join(asked.out, "results.json"))
-    text = (
-        f"Measured on {machine()}, {1 if asked.quick else asked.repeat} process(es) each; load "
-        f"averages {before} before and {load()} after.\n\n{markdown(rows)}\n"
-    )
+    text = f"Measured on {machine()}; {pinned()}.\n\n{markdown(rows)}\n"
     if failed:
         text += "Failed:\n\n" + "".join(f"- `{line!r}`\n" for line in dict.fromkeys(failed)) + "\n"
     print("\n" + text)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import platform
 import statistics
 from typing import Any
@@ -12,7 +11,11 @@ from benchmarks.works import BY_NAME, GiB, MiB
 
 
 class Row:
-    """What a peer needed for a work, in the median of its rounds."""
+    """What a peer needed for a work, in the median of its rounds.
+
+    Attributes:
+        load: the machine's one-minute load average when a process began, at most; ours included.
+    """
 
     def __init__(self, work: str, peer: str, runs: list[dict[str, Any]]) -> None:
         self.work = BY_NAME[work]
@@ -24,6 +27,8 @@ class Row:
         self.cpu = statistics.median(spent for _, spent in rounds)
         self.peak = max(run["peak"] for run in runs)
         self.rounds = len(rounds)
+        self.processes = len(runs)
+        self.load = max(run["load"] for run in runs)
 
     @property
     def rate(self) -> str:
@@ -49,6 +54,8 @@ class Row:
             "cpu_seconds": self.cpu,
             "peak_bytes": self.peak,
             "rounds": self.rounds,
+            "processes": self.processes,
+            "load": self.load,
         }
 
     @classmethod
@@ -57,6 +64,7 @@ class Row:
         row.work, row.peer = BY_NAME[told["work"]], told["peer"]
         row.seconds, row.best, row.worst = told["seconds"], told["best"], told["worst"]
         row.cpu, row.peak, row.rounds = told["cpu_seconds"], told["peak_bytes"], told["rounds"]
+        row.processes, row.load = told["processes"], told["load"]
         return row
 
 
@@ -66,8 +74,9 @@ def markdown(rows: list[Row]) -> str:
     for name in dict.fromkeys(row.work.name for row in rows):
         mine = [row for row in rows if row.work.name == name]
         ours = next((row.seconds for row in mine if row.peer == "asyncstore"), None)
+        processes, load = max(row.processes for row in mine), max(row.load for row in mine)
         out += [
-            f"**{mine[0].work.note}** (`{name}`)",
+            f"**{mine[0].work.note}** (`{name}`; processes each: {processes}; load: {load:.1f})",
             "",
             "| Client | Median time | Least to most | × ours | Rate | CPU | Peak memory |",
             "|---|---:|---:|---:|---:|---:|---:|",
@@ -90,11 +99,6 @@ def machine() -> str:
         names = [line.partition(":")[2].strip() for line in file if line.startswith("model name")]
     model = names[0] if names else platform.machine()
     return f"{len(names)} × {model}, {platform.system()}, Python {platform.python_version()}"
-
-
-def load() -> str:
-    """Say how busy the machine is with whatever else it does."""
-    return ", ".join(f"{value:.1f}" for value in os.getloadavg())
 
 
 def with_earlier(rows: list[Row], path: str) -> list[Row]:

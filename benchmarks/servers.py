@@ -1,4 +1,4 @@
-"""The servers of the benchmarks, each a child process on loopback with a folder in memory."""
+"""The servers: for each work one of its own, a child process on loopback with files in memory."""
 
 from __future__ import annotations
 
@@ -10,13 +10,16 @@ import subprocess
 import sys
 import tempfile
 import time
+from base64 import b64encode
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
+from benchmarks.cores import SERVERS, on
 from benchmarks.works import Work, key_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from contextlib import ExitStack
 
 _NGINX = """
 worker_processes 1; daemon off; master_process on; pid {folder}/pid; error_log {folder}/error.log;
@@ -29,15 +32,19 @@ http {{
   fastcgi_temp_path {folder}/f; uwsgi_temp_path {folder}/u; scgi_temp_path {folder}/s;
   ssl_certificate {folder}/cert.pem; ssl_certificate_key {folder}/key.pem;
   ssl_protocols TLSv1.2 TLSv1.3;
+  # What S3 says and nginx does not: an object's checksum; of a write an ETag, and the checksum
+  # that came with it.
+  map_hash_max_size 16384; map_hash_bucket_size 128;
+  map $uri $stored {{ include {folder}/sums; }}
+  map $request_method $sum {{ default $stored; PUT $http_x_amz_checksum_crc64nvme; }}
+  map $request_method $written {{ PUT '"0"'; }}
   server {{
     listen 127.0.0.1:{plain} backlog=4096; listen 127.0.0.1:{tls} ssl backlog=4096;
     root {root};
     location / {{
       dav_methods PUT; create_full_put_path on;
-      # What S3 says of a write, which nginx does not: an ETag, and the checksum it was sent.
-      set $etag_put ""; if ($request_method = PUT) {{ set $etag_put '"0"'; }}
-      add_header ETag $etag_put always;
-      add_header x-amz-checksum-crc64nvme $http_x_amz_checksum_crc64nvme always;
+      add_header ETag $written;
+      add_header x-amz-checksum-crc64nvme $sum;
     }}
   }}
 }}
@@ -82,108 +89,115 @@ def _wait(port: int, process: subprocess.Popen[Any]) -> None:
     raise RuntimeError(f"the server on port {port} does not answer")
 
 
-class Servers:
-    """All servers, started when first asked for; a context manager."""
-
-    def __init__(self) -> None:
-        self._stack = contextlib.ExitStack()
-        self._places: dict[tuple[str, float], Place] = {}
-
-    def __enter__(self) -> Self:
-        self.folder = self._stack.enter_context(tempfile.TemporaryDirectory())
-        memory = "/dev/shm" if os.path.isdir("/dev/shm") else None
-        served = self._stack.enter_context(tempfile.TemporaryDirectory(dir=memory))
-        os.chmod(served, 0o755)
-        self.root = os.path.join(served, "bucket")
-        os.mkdir(self.root)
-        self._served = served
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self._stack.close()
-
-    def place(self, work: Work) -> Place:
-        """Return where a work is done, with its objects there."""
-        key = (work.server, work.delay)
+@contextlib.contextmanager
+def serving(work: Work) -> Iterator[Place]:
+    """Start the server of a work, with its objects there; give where it is."""
+    memory = "/dev/shm" if os.path.isdir("/dev/shm") else None
+    with contextlib.ExitStack() as stack:
+        folder = stack.enter_context(tempfile.TemporaryDirectory(dir=memory))
+        os.chmod(folder, 0o755)
+        root = os.path.join(folder, "served", "bucket")
+        os.makedirs(root)
         if work.kind.startswith("get"):
-            self._fill(work)
-        if key not in self._places:
-            start = {"nginx": self._nginx, "nginx-tls": self._nginx}.get(work.server)
-            if start is not None:
-                start()
-            elif work.server == "standin":
-                self._places[key] = self._standin(work.delay)
-            else:
-                self._places[key] = self._seaweedfs()
-        place = self._places[key]
+            _fill(root, work)
+        with on(SERVERS):
+            place = STARTS[work.server](stack, folder, root, work)
         if work.server == "seaweedfs" and work.kind == "get":
-            self._upload(place, work)
-        return place
+            _upload(place, work)
+        yield place
 
-    def _fill(self, work: Work) -> None:
-        for number in range(work.count):
-            path = os.path.join(self.root, key_of(work, number))
-            os.makedirs(os.path.dirname(path), exist_ok=True)
-            if not os.path.exists(path):
-                with open(path, "wb") as file:
-                    file.writelines(
-                        os.urandom(min(work.size - start, 64 << 20))
-                        for start in range(0, work.size, 64 << 20)
-                    )
 
-    def _run(self, *command: str, port: int) -> None:
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-        self._stack.callback(_end, process)
-        _wait(port, process)
+def _fill(root: str, work: Work) -> None:
+    for number in range(work.count):
+        path = os.path.join(root, key_of(work, number))
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(path, "wb") as file:
+            file.writelines(
+                os.urandom(min(work.size - start, 64 << 20))
+                for start in range(0, work.size, 64 << 20)
+            )
 
-    def _nginx(self) -> None:
-        import trustme
 
-        authority = trustme.CA()
-        authority.cert_pem.write_to_path(f"{self.folder}/ca.pem")
-        cert = authority.issue_cert("localhost", "127.0.0.1")
-        cert.private_key_pem.write_to_path(f"{self.folder}/key.pem")
-        for blob in cert.cert_chain_pems:
-            blob.write_to_path(f"{self.folder}/cert.pem", append=True)
-        plain, tls = _ports(2)
-        config = f"{self.folder}/nginx.conf"
-        with open(config, "w", encoding="utf-8") as file:
-            text = _NGINX.format(folder=self.folder, root=self._served, plain=plain, tls=tls)
-            file.write(text)
-        nginx = shutil.which("nginx") or "/usr/sbin/nginx"
-        self._run(nginx, "-c", config, "-e", f"{self.folder}/error.log", port=plain)
-        self._places["nginx", 0.0] = Place(f"http://127.0.0.1:{plain}", root=self.root)
-        self._places["nginx-tls", 0.0] = Place(
-            f"https://localhost:{tls}", root=self.root, ca=f"{self.folder}/ca.pem"
-        )
+def _run(stack: ExitStack, *command: str, port: int) -> None:
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    stack.callback(_end, process)
+    _wait(port, process)
 
-    def _standin(self, delay: float) -> Place:
-        [port] = _ports(1)
-        arguments = ("-m", "benchmarks.standin", str(port), self.root, str(delay))
-        self._run(sys.executable, *arguments, port=port)
-        return Place(f"http://127.0.0.1:{port}", root=self.root)
 
-    def _seaweedfs(self) -> Place:
-        from asyncstore.testing.servers import SeaweedFS
+def _nginx(stack: ExitStack, folder: str, root: str, work: Work) -> Place:
+    import trustme
 
-        server = self._stack.enter_context(SeaweedFS())
-        bucket = server.make_bucket("benchmarks")
-        return Place(server.url, bucket, server.access_key, server.secret_key, self.root)
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(f"{folder}/ca.pem")
+    cert = authority.issue_cert("localhost", "127.0.0.1")
+    cert.private_key_pem.write_to_path(f"{folder}/key.pem")
+    for blob in cert.cert_chain_pems:
+        blob.write_to_path(f"{folder}/cert.pem", append=True)
+    _write_sums(f"{folder}/sums", root, work)
+    plain, tls = _ports(2)
+    config = f"{folder}/nginx.conf"
+    with open(config, "w", encoding="utf-8") as file:
+        served = os.path.dirname(root)
+        file.write(_NGINX.format(folder=folder, root=served, plain=plain, tls=tls))
+    nginx = shutil.which("nginx") or "/usr/sbin/nginx"
+    _run(stack, nginx, "-c", config, "-e", f"{folder}/error.log", port=plain)
+    if work.server == "nginx-tls":
+        return Place(f"https://localhost:{tls}", root=root, ca=f"{folder}/ca.pem")
+    return Place(f"http://127.0.0.1:{plain}", root=root)
 
-    def _upload(self, place: Place, work: Work) -> None:
-        import boto3
 
-        client = boto3.client(
-            "s3",
-            endpoint_url=place.url,
-            region_name="us-east-1",
-            aws_access_key_id=place.access_key,
-            aws_secret_access_key=place.secret_key,
-        )
-        for number in range(work.count):
+def _write_sums(path: str, root: str, work: Work) -> None:
+    """Write the map of nginx from an object's path to the checksum that S3 would tell."""
+    from awscrt import checksums
+
+    with open(path, "w", encoding="ascii") as out:
+        for number in range(work.count if work.kind.startswith("get") else 0):
             key = key_of(work, number)
-            with open(os.path.join(self.root, key), "rb") as file:
-                client.put_object(Bucket=place.bucket, Key=key, Body=file.read())
+            whole = 0
+            with open(os.path.join(root, key), "rb") as file:
+                while piece := file.read(64 << 20):
+                    whole = checksums.crc64nvme(piece, whole)
+            out.write(f'/bucket/{key} "{b64encode(whole.to_bytes(8, "big")).decode()}";\n')
+
+
+def _standin(stack: ExitStack, folder: str, root: str, work: Work) -> Place:
+    [port] = _ports(1)
+    arguments = ("-m", "benchmarks.standin", str(port), root, str(work.delay))
+    _run(stack, sys.executable, *arguments, port=port)
+    return Place(f"http://127.0.0.1:{port}", root=root)
+
+
+def _seaweedfs(stack: ExitStack, folder: str, root: str, work: Work) -> Place:
+    from asyncstore.testing.servers import SeaweedFS
+
+    server = stack.enter_context(SeaweedFS())
+    bucket = server.make_bucket("benchmarks")
+    return Place(server.url, bucket, server.access_key, server.secret_key, root)
+
+
+STARTS = {
+    "nginx": _nginx,
+    "nginx-tls": _nginx,
+    "standin": _standin,
+    "seaweedfs": _seaweedfs,
+}
+"""What starts each server: it ends with the stack, and keeps its files in the folder."""
+
+
+def _upload(place: Place, work: Work) -> None:
+    import boto3
+
+    client = boto3.client(
+        "s3",
+        endpoint_url=place.url,
+        region_name="us-east-1",
+        aws_access_key_id=place.access_key,
+        aws_secret_access_key=place.secret_key,
+    )
+    for number in range(work.count):
+        key = key_of(work, number)
+        with open(os.path.join(place.root, key), "rb") as file:
+            client.put_object(Bucket=place.bucket, Key=key, Body=file.read())
 
 
 def _end(process: subprocess.Popen[Any]) -> None:
@@ -193,10 +207,3 @@ def _end(process: subprocess.Popen[Any]) -> None:
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
-
-
-@contextlib.contextmanager
-def servers() -> Iterator[Servers]:
-    """Give the servers."""
-    with Servers() as all_of_them:
-        yield all_of_them
