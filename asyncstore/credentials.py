@@ -32,6 +32,7 @@ T = TypeVar("T", bound=Expiring)
 
 _MARGIN = 300.0
 _RETRY_AFTER = 5.0
+_PATIENCE = 2.0  # seconds that a caller waits for new ones while the old ones still hold
 
 
 class Secret:
@@ -76,8 +77,8 @@ class Refreshing(Generic[T]):
     """The current credentials of a source, renewed before they end.
 
     Renewal starts a margin before the end (5 minutes, or a quarter of a shorter life). While
-    the old ones still hold, a failed renewal is tried again later and callers go on with the
-    old; once they have ended, its error is theirs.
+    the old ones still hold, a renewal that failed is tried again later, one that takes long is
+    not waited for, and callers go on with the old; once they have ended, its error is theirs.
 
     Args:
         source: an async or sync callable; its result has `expires_at`.
@@ -94,6 +95,7 @@ class Refreshing(Generic[T]):
         self._clock = clock
         self._value: T | None = None
         self._renew_at = 0.0
+        self._due = 0.0
         self._flight: asyncio.Task[T] | None = None
 
     def current(self) -> T | None:
@@ -111,16 +113,33 @@ class Refreshing(Generic[T]):
         if value is not None:
             return value
         flight = self._join_or_start()
+        if self._held() is not None:
+            await asyncio.wait([flight], timeout=_PATIENCE)
+            value = self._held()
+            if not flight.done() and value is not None:
+                return self._kept(value)
         try:
             return await asyncio.shield(flight)
         except StoreError as error:
             # Each waiter says in an error of its own what it was that it wanted to do.
             failure = copy(error)
-        now = self._clock()
-        value = self._value
-        if value is None or not _holds(value, now):
+        value = self._held()
+        if value is None:
             raise failure
-        again = now + _RETRY_AFTER
+        return self._kept(value)
+
+    def is_young(self, value: T, /) -> bool:
+        """Whether `value` is what `get` returns, and far from its end."""
+        return self._value is value and self._clock() < self._due
+
+    def _held(self) -> T | None:
+        """Return the credentials if they hold still."""
+        value = self._value
+        return value if value is not None and _holds(value, self._clock()) else None
+
+    def _kept(self, value: T) -> T:
+        """Go on with what there is, and look again later."""
+        again = self._clock() + _RETRY_AFTER
         self._renew_at = again if value.expires_at is None else min(again, value.expires_at)
         return value
 
@@ -164,7 +183,7 @@ class Refreshing(Generic[T]):
             raise UnauthenticatedError("the source of credentials returned ones that have ended")
         end = value.expires_at
         self._value = value
-        self._renew_at = (
+        self._renew_at = self._due = (
             float("inf") if end is None else max(now, end - min(_MARGIN, (end - now) / 4))
         )
         return value

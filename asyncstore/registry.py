@@ -7,6 +7,7 @@ service's SDK, is imported when a path of its scheme is opened, never before.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -30,11 +31,14 @@ class Service:
         engine: whether its calls need the HTTP engine, and so an asyncio loop. What does not is
             made once per process and serves every event loop.
         extra: what to install for it, as in `asyncstore[extra]`, or `None`.
+        beneath: whether it works through another service's provider. Its function then takes a
+            third argument, by name: `beneath`, which connects a path of any scheme.
     """
 
     connect: str
     engine: bool = False
     extra: str | None = None
+    beneath: bool = False
 
 
 SERVICES = {
@@ -42,7 +46,7 @@ SERVICES = {
     "file": Service("asyncstore.providers.local:connect"),
     "s3": Service("asyncstore.providers.s3:connect", engine=True, extra="s3"),
     "gcs": Service("asyncstore.providers.gcs:connect", engine=True, extra="gcs"),
-    "hub": Service("asyncstore.providers.hub:connect", engine=True),
+    "hub": Service("asyncstore.providers.hub:connect", engine=True, beneath=True),
 }
 
 
@@ -67,5 +71,10 @@ def connector(scheme: str, /) -> Callable[[StoreURL, Settings], Provider]:
         raise NotSupportedError(
             f"{scheme}:// needs the package {missing!r}: pip install 'asyncstore[{service.extra}]'"
         ) from error
-    connect: Callable[[StoreURL, Settings], Provider] = getattr(module, name)
-    return connect
+    connect: Callable[..., Provider] = getattr(module, name)
+    return partial(connect, beneath=_connect) if service.beneath else connect
+
+
+def _connect(url: StoreURL, settings: Settings) -> Provider:
+    """Make the provider of any path. No I/O."""
+    return connector(url.scheme)(url, settings)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, Self, Type
 from asyncstore.errors import InvalidSpanError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping, Sequence
+    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
 Buffer: TypeAlias = bytes | bytearray | memoryview
 """Bytes in memory. A `memoryview` is flat, contiguous and of format `"B"`."""
@@ -299,6 +299,7 @@ class Settings:
         creds: the user's `creds=`, of any form that the service takes.
         token: the user's hub token.
         hub_url: the hub's address.
+        mode: what the hub is asked for: `"r"` to read, `"w"` to write, `None` what there is.
         endpoint_url: a service's address, in place of its usual one.
         region: the service's region.
         allow_http: let credentials travel over plain HTTP to a host that is not loopback.
@@ -310,11 +311,15 @@ class Settings:
             connection while none of the origin's comes free or moves a byte.
         read_timeout: seconds for the first byte of an answer, once the request is sent.
         least_speed: bytes per second, in either direction, below which a transfer is given up.
+        permit: whether to connect to a numeric address, asked after DNS; `None` permits all.
+        use_environment: take from the environment the address and the region that `creds` leave
+            out.
     """
 
     creds: Any = field(default=None, repr=False)
     token: str | None = field(default=None, repr=False)
     hub_url: str | None = None
+    mode: Literal["r", "w"] | None = None
     endpoint_url: str | None = None
     region: str | None = None
     allow_http: bool = False
@@ -325,6 +330,8 @@ class Settings:
     connect_timeout: float = 10.0
     read_timeout: float = 30.0
     least_speed: float = 1024.0
+    permit: Callable[[str], bool] | None = field(default=None, repr=False)
+    use_environment: bool = True
 
     def replace(self, **changes: Any) -> Self:
         """Return a copy with some attributes changed."""

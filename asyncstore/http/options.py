@@ -70,5 +70,6 @@ class EngineOptions:
             "least_speed": settings.least_speed,
             "ca_bundle": settings.ca_bundle,
             "allow_http": settings.allow_http,
+            "permit": settings.permit,
         }
         return cls(**(fields | changes))

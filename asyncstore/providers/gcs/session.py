@@ -237,7 +237,7 @@ def _endpoint(settings: Settings, environ: Mapping[str, str]) -> tuple[str, bool
     """Return the address, and whether it is an emulator's from the environment."""
     if settings.endpoint_url:
         return settings.endpoint_url, False
-    emulator = environ.get("STORAGE_EMULATOR_HOST")
+    emulator = environ.get("STORAGE_EMULATOR_HOST") if settings.use_environment else None
     if emulator:
         return (emulator if "://" in emulator else f"http://{emulator}").rstrip("/"), True
     return GOOGLE, False

@@ -15,6 +15,7 @@ import os
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from asyncstore.credentials import Secret, masked
@@ -135,16 +136,21 @@ def source_of(settings: Settings, /) -> Source:
     if creds is None or creds == "ENV":
         return _machine(settings, None)
     if isinstance(creds, str) and creds == "anon":
-        return _anonymous
+        return partial(_anonymous, _usual(settings))
     if isinstance(creds, Mapping):
         return _read_mapping(creds, settings)
     if callable(creds):
-        return _Called(creds)
+        return _Called(creds, _usual(settings))
     raise ConfigurationError(_what_else(creds))
 
 
-def _anonymous() -> S3Credentials:
-    endpoint_url, region = from_environment()
+def _usual(settings: Settings) -> Callable[[], tuple[str | None, str | None]]:
+    """Return what tells the address and the region where the credentials do not."""
+    return from_environment if settings.use_environment else lambda: (None, None)
+
+
+def _anonymous(usual: Callable[[], tuple[str | None, str | None]]) -> S3Credentials:
+    endpoint_url, region = usual()
     return S3Credentials(source='creds="anon"', endpoint_url=endpoint_url, region=region)
 
 
@@ -186,7 +192,7 @@ def _read_mapping(creds: Mapping[Any, Any], settings: Settings) -> Source:
     if not any(name in texts for name in (*_PAIR, "aws_session_token", "expires_at")):
         # It says where, and leaves it to the machine who.
         return _machine(settings, None, endpoint_url=endpoint_url, region=region)
-    fixed = _keys(texts, "creds=")
+    fixed = _keys(texts, "creds=", _usual(settings))
     return lambda: fixed
 
 
@@ -258,14 +264,16 @@ def check_region(region: str, /) -> str:
     return region
 
 
-def _keys(texts: Mapping[str, Any], source: str) -> S3Credentials:
+def _keys(
+    texts: Mapping[str, Any], source: str, usual: Callable[[], tuple[str | None, str | None]]
+) -> S3Credentials:
     for name, other in (_PAIR, _PAIR[::-1]):
         if name not in texts:
             there = other if other in texts else "aws_session_token"
             raise ConfigurationError(f"creds has {there} and no {name}; give the whole key pair")
     endpoint_url, region = _place(texts)
     token = texts.get("aws_session_token")
-    usual_url, usual_region = from_environment()
+    usual_url, usual_region = usual()
     return S3Credentials(
         texts["aws_access_key_id"],
         Secret(texts["aws_secret_access_key"]),
@@ -314,8 +322,11 @@ def from_environment() -> tuple[str | None, str | None]:
 class _Called:
     """The user's own callable as a source; a sync one runs in a thread, as it may block."""
 
-    def __init__(self, function: Callable[[], Any]) -> None:
+    def __init__(
+        self, function: Callable[[], Any], usual: Callable[[], tuple[str | None, str | None]]
+    ) -> None:
         self._function = function
+        self._usual = usual
 
     async def __call__(self) -> S3Credentials:
         if inspect.iscoroutinefunction(self._function) or inspect.iscoroutinefunction(
@@ -336,4 +347,4 @@ class _Called:
         texts = _check_keys(made)
         if "profile_name" in texts:
             raise ConfigurationError("the creds callable returned a profile_name; it returns keys")
-        return _keys(texts, "creds callable")
+        return _keys(texts, "creds callable", self._usual)
