@@ -98,8 +98,21 @@ class Engine:
             InvalidSpanError: `Request.into` is too small for the body of a 2xx answer.
             ConfigurationError: the request, the proxy or the certificate is not acceptable.
         """
-        response: Response = (await self._exchange(request, streamed=False))[1]
-        return response
+        # Spelled out, and in `_exchange` again: each coroutine on the way costs every request.
+        pool, head, deadline = self._prepare(request)
+        connection = pool.take() or await pool.acquire(deadline)
+        future = connection.begin(request, head, deadline)
+        try:
+            response: Response = await future
+        except asyncio.CancelledError:
+            _leave(connection, future)
+            raise
+        except Stale:
+            pass
+        else:
+            return response
+        replayed: Response = (await self._replay(request, pool, head, deadline))[1]
+        return replayed
 
     def stream(self, request: Request, /) -> Streaming:
         """Send a request; as a context manager, give the answer as it arrives.
@@ -108,29 +121,51 @@ class Engine:
         """
         return Streaming(self, request)
 
-    async def _exchange(self, request: Request, *, streamed: bool) -> tuple[Connection, Any]:
+    def _prepare(self, request: Request) -> tuple[Pool, bytes, float | None]:
+        """Return the pool, the request's head and the deadline."""
         pool = self._pools.get(request.origin)
         if pool is None or self._loop is not asyncio.get_running_loop():
             pool = self._make_pool(request.origin)
         head = self._head(request, pool)
-        deadline = DEADLINE.get()
         self._requests += 1
         if self._timer is None:
             self._timer = pool.loop.call_later(self._tick, self._watch)
+        return pool, head, DEADLINE.get()
+
+    async def _exchange(self, request: Request) -> tuple[Connection, Any]:
+        """Do as `send` does, for an answer that is streamed."""
+        pool, head, deadline = self._prepare(request)
         connection = pool.take() or await pool.acquire(deadline)
+        future = connection.begin(request, head, deadline, streamed=True)
         try:
-            return connection, await _outcome(
-                connection, connection.begin(request, head, deadline, streamed=streamed)
-            )
+            return connection, await future
+        except asyncio.CancelledError:
+            _leave(connection, future)
+            raise
         except Stale:
-            if not request.replayable:
-                raise _closed_early(request) from None
+            pass
+        return await self._replay(request, pool, head, deadline, streamed=True)
+
+    async def _replay(
+        self,
+        request: Request,
+        pool: Pool,
+        head: bytes,
+        deadline: float | None,
+        *,
+        streamed: bool = False,
+    ) -> tuple[Connection, Any]:
+        """Send a request again, once, where a kept connection turned out to have been closed."""
+        if not request.replayable:
+            raise _closed_early(request)
         self._replays += 1
         connection = await pool.acquire(deadline, fresh=True)
+        future = connection.begin(request, head, deadline, streamed=streamed)
         try:
-            return connection, await _outcome(
-                connection, connection.begin(request, head, deadline, streamed=streamed)
-            )
+            return connection, await future
+        except asyncio.CancelledError:
+            _leave(connection, future)
+            raise
         except Stale:
             raise _closed_early(request) from None
 
@@ -274,9 +309,8 @@ class Streaming:
         self._request = request
 
     async def __aenter__(self) -> Reply:
-        self._connection, (head, queue) = await self._engine._exchange(  # noqa: SLF001
-            self._request, streamed=True
-        )
+        exchange = self._engine._exchange(self._request)  # noqa: SLF001
+        self._connection, (head, queue) = await exchange
         self._queue: Queued = queue
         return Reply(head, queue)
 
@@ -291,18 +325,14 @@ class Streaming:
             self._connection.abort()
 
 
-async def _outcome(connection: Connection, future: asyncio.Future[Any]) -> Any:
-    """Wait for an exchange; where the waiter is cancelled, nobody else may meet its rest."""
-    try:
-        return await future
-    except asyncio.CancelledError:
-        if future.cancelled():
-            connection.abandon(future)
-        elif future.exception() is None and isinstance(future.result(), tuple):
-            _, queue = future.result()
-            if not queue.done:
-                connection.abort()
-        raise
+def _leave(connection: Connection, future: asyncio.Future[Any]) -> None:
+    """Give up an exchange whose waiter is cancelled: nobody else may meet its rest."""
+    if future.cancelled():
+        connection.abandon(future)
+    elif future.exception() is None and isinstance(future.result(), tuple):
+        _, queue = future.result()
+        if not queue.done:
+            connection.abort()
 
 
 def _closed_early(request: Request) -> UnavailableError:

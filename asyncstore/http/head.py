@@ -26,15 +26,19 @@ UNTIL_CLOSE = -2
 
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _STATUS_LINE = re.compile(r"HTTP/1\.([01]) ([1-5][0-9]{2})(?: [\t\x20-\x7e\x80-\xff]*)?\r\n")
-_LINES = re.compile(r"(?:[!#$%&'*+\-.^_`|~0-9A-Za-z]++:[\t\x20-\x7e\x80-\xff]*+\r\n)*+\r\n")
+_LINE = re.compile(r"([!#$%&'*+\-.^_`|~0-9A-Za-z]++):[ \t]*+([\t\x20-\x7e\x80-\xff]*+)")
 _OURS = frozenset({"host", "content-length", "transfer-encoding", "connection", "expect"})
-_CRLF = 2
 _NO_BODY = frozenset({204, 304})
 
 _WITH_BODY = frozenset({"PUT", "POST", "PATCH"})
 
 _good_names: set[str] = set()
 _GOOD_NAMES_MAX = 1024
+
+_lines: dict[str, tuple[str, str]] = {}
+"""Lines that were read lately: a server says most of them again in each of its answers."""
+_LINES_MAX = 512
+_LINE_LONG = 256
 
 
 class Head(NamedTuple):
@@ -125,21 +129,31 @@ def read_head(text: str, method: str) -> Head:
 
 
 def _read_lines(text: str, start: int) -> dict[str, str]:
-    if _LINES.fullmatch(text, start) is None:
-        raise IntegrityError("the answer has a malformed header line")
     headers: dict[str, str] = {}
-    # One expression has said that all lines are good; what is left is to take them apart.
-    lines = text[start:-4].split("\r\n") if len(text) - start > _CRLF else []
-    for line in lines:
-        name, _, value = line.partition(":")
-        name = name.lower()
+    known = _lines.get
+    lines = text[start:].split("\r\n")
+    for line in lines[:-2]:
+        name, value = known(line) or _read_line(line)
         if name in headers:
-            _join(headers, name, value.strip(" \t"))
+            _join(headers, name, value)
         else:
-            headers[name] = value.strip(" \t")
-    if len(lines) > HEADERS_MAX:
+            headers[name] = value
+    if len(lines) - 2 > HEADERS_MAX:
         raise IntegrityError(f"the answer has more than {HEADERS_MAX} headers")
     return headers
+
+
+def _read_line(line: str) -> tuple[str, str]:
+    """Take a line apart, and remember it."""
+    match = _LINE.fullmatch(line)
+    if match is None:
+        raise IntegrityError("the answer has a malformed header line")
+    pair = match[1].lower(), match[2].rstrip(" \t")
+    if len(line) <= _LINE_LONG:
+        if len(_lines) >= _LINES_MAX:
+            _lines.clear()
+        _lines[line] = pair
+    return pair
 
 
 def _join(headers: dict[str, str], name: str, value: str) -> None:

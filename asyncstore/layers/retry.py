@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from contextvars import ContextVar
 
     from asyncstore.provider import Provider, Resumed, Upload
-    from asyncstore.types import Buffer, ObjectMeta, Span, Stream
+    from asyncstore.types import Blob, Buffer, ObjectMeta, Span, Stream
 
 T = TypeVar("T")
 
@@ -114,6 +114,35 @@ class Retried(Layer):
     async def around(self, op: Op, call: Callable[[], Awaitable[T]], /) -> T:
         """Make the call until it succeeds or must not be repeated; the last error is raised."""
         return await self._until_done(op, call, None)
+
+    async def get(
+        self,
+        key: str,
+        /,
+        *,
+        span: Span = WHOLE,
+        into: memoryview | None = None,
+        if_match: str | None = None,
+        most: int | None = None,
+    ) -> Blob:
+        """See `Provider.get`; what `around` does, spelled out, for it is most of all calls."""
+        get = self.inner.get
+        var = self._var
+        if var is None:
+            call = partial(get, key, span=span, into=into, if_match=if_match, most=most)
+            return await self._until_late(Op("get", key), call, None)
+        end = self._end(var)
+        token = var.set(end)
+        try:
+            blob = await get(key, span=span, into=into, if_match=if_match, most=most)
+        except StoreError as error:
+            call = partial(get, key, span=span, into=into, if_match=if_match, most=most)
+            return await self._again(Op("get", key), call, None, error, end=end)
+        finally:
+            var.reset(token)
+        if self._tokens < self._policy.budget:
+            self._tokens += 0.1
+        return blob
 
     async def put(
         self,
@@ -237,11 +266,7 @@ class Retried(Layer):
         var = self._var
         if var is None:
             return await self._until_late(op, call, settle)
-        end = outer = var.get()
-        if self._deadline is not None:
-            end = self._clock() + self._deadline
-            if outer is not None and outer < end:
-                end = outer
+        end = self._end(var)
         token = var.set(end)
         try:
             result = await call()
@@ -252,6 +277,14 @@ class Retried(Layer):
         if self._tokens < self._policy.budget:
             self._tokens += 0.1
         return result
+
+    def _end(self, var: ContextVar[float | None]) -> float | None:
+        """Return when a call that begins now must have ended."""
+        outer = var.get()
+        if self._deadline is None:
+            return outer
+        end = self._clock() + self._deadline
+        return end if outer is None or end < outer else outer
 
     async def _until_late(
         self,

@@ -7,6 +7,7 @@ says the SHA-256 of its payload, or `UNSIGNED-PAYLOAD`.
 
 from __future__ import annotations
 
+import re
 import time
 from hashlib import sha256
 from hmac import digest
@@ -30,13 +31,14 @@ EXPIRES_MAX = 7 * 24 * 3600
 """The longest life of a presigned URL, in seconds."""
 
 _ALGORITHM = "AWS4-HMAC-SHA256"
+_is_plain = re.compile(r"[A-Za-z0-9/._~\-]*+").fullmatch
 # Headers that whoever stands between may change, so botocore does not sign them either.
 _UNSIGNED = frozenset({"authorization", "connection", "expect", "transfer-encoding", "user-agent"})
 
 
 def encode_path(key: str) -> str:
     """Percent-encode an object's path; slashes stay."""
-    return quote(key, safe="/-._~")
+    return key if _is_plain(key) else quote(key, safe="/-._~")
 
 
 def encode_query(parameters: Mapping[str, str] | Iterable[tuple[str, str]]) -> str:
@@ -136,21 +138,14 @@ class Signer:
         if int(now) != self._second:
             self._set_time(int(now))
         stamp = self._stamp
-        out = {"x-amz-content-sha256": payload, "x-amz-date": stamp}
+        out = dict(headers) if headers else {}
+        out["host"] = host
+        out["x-amz-content-sha256"] = payload
+        out["x-amz-date"] = stamp
         if self._token is not None:
             out["x-amz-security-token"] = self._token
-        if headers:
-            lines, names = self._canonical({**headers, "host": host, **out})
-            out = {**headers, **out}
-        elif self._token is not None:
-            names = "host;x-amz-content-sha256;x-amz-date;x-amz-security-token"
-            lines = (
-                f"host:{host}\nx-amz-content-sha256:{payload}\nx-amz-date:{stamp}\n"
-                f"x-amz-security-token:{self._token}\n"
-            )
-        else:
-            names = "host;x-amz-content-sha256;x-amz-date"
-            lines = f"host:{host}\nx-amz-content-sha256:{payload}\nx-amz-date:{stamp}\n"
+        lines, names = self._canonical(out)
+        del out["host"]
         signature = self._signature(
             f"{method}\n{path}\n{query}\n{lines}\n{names}\n{payload}", stamp
         )

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from asyncstore.errors import ConfigurationError, IntegrityError
+from asyncstore.http import head
 from asyncstore.http.chunked import ChunkedDecoder
 from asyncstore.http.head import CHUNKED, UNTIL_CLOSE, is_bad_start, read_head, request_head
 from asyncstore.testing.bytefake import chunked
@@ -229,3 +230,22 @@ def test_a_head_may_not_be_smuggled_in_through_a_long_list_of_good_names():
     request_head("GET", "/", "h", good, 0)
     with pytest.raises(ConfigurationError):
         request_head("GET", "/", "h", good | {"a\r\nb": "c"}, 0)
+
+
+def test_lines_that_were_read_before_are_read_the_same_and_few_are_remembered():
+    def answer(number):
+        lines = ["Server: s", f"X-Id: {number} ", "Content-Length: 0", f"x-long: {'v' * 300}"]
+        return "HTTP/1.1 200 OK\r\n" + "".join(f"{line}\r\n" for line in lines) + "\r\n"
+
+    wanted = {"server": "s", "content-length": "0", "x-long": "v" * 300}
+    for number in [*range(2000), *range(2000)]:
+        found = read_head(answer(number), "GET")
+        assert found.headers == wanted | {"x-id": str(number)}
+    assert len(head._lines) <= 512
+    assert all(len(line) <= 256 for line in head._lines)
+
+
+def test_a_bad_line_is_refused_each_time():
+    for _ in range(2):
+        with pytest.raises(IntegrityError):
+            read_head("HTTP/1.1 200 OK\r\nserver : s\r\n\r\n", "GET")

@@ -11,7 +11,7 @@ from asyncstore.errors import ConfigurationError, DeadlineError, ThrottledError
 from asyncstore.layers import Limited
 from asyncstore.providers.memory import MemoryProvider
 from asyncstore.testing import cancelled_everywhere
-from asyncstore.types import Limits
+from asyncstore.types import Blob, Limits, ObjectMeta
 
 pytestmark = pytest.mark.anyio
 
@@ -36,6 +36,7 @@ class Busy(MemoryProvider):
             self.now -= 1
         if self.error is not None:
             raise self.error
+        return Blob(b"", ObjectMeta(key, 0))
 
 
 @pytest.mark.parametrize("most", [1, 3])

@@ -40,7 +40,10 @@ class Ask:
 
     Attributes:
         op: the provider's method, for messages.
-        method, key, query, headers: as in `Endpoint.request`.
+        method: upper case.
+        key: the object, or `None` for the bucket itself.
+        query: canonical, as by `sigv4.encode_query`.
+        headers: names in lower case.
         body, into, length, limit, replayable: as in `Request`.
         write: whether it changes anything.
         condition: what it makes that depend on.
@@ -90,6 +93,13 @@ class Ask:
         self.write = method not in ("GET", "HEAD")
 
 
+def placed(error: StoreError, op: str, url: str) -> None:
+    """Say in an error what was asked for, and of what."""
+    if error.op == "probe":  # a step on the way, which nobody asked for
+        error.op, error.url = op, url
+    error.at(op, url)
+
+
 class Placed:
     """A context that says of its errors what was asked for, and of what.
 
@@ -109,9 +119,7 @@ class Placed:
 
     def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
         if isinstance(error, StoreError):
-            if error.op == "probe":  # a step on the way, which nobody asked for
-                error.op, error.url = self._op, self._url
-            error.at(self._op, self._url)
+            placed(error, self._op, self._url)
 
 
 class Client:
@@ -165,9 +173,14 @@ class Client:
         Raises:
             StoreError: there are none.
         """
+        return self._ready() or self._made(await self.credentials.get())
+
+    def _ready(self) -> Endpoint | None:
+        """Return the endpoint where nothing has to be waited for."""
         creds = self.credentials.current()
-        if creds is None:
-            creds = await self.credentials.get()
+        return None if creds is None else self._made(creds)
+
+    def _made(self, creds: S3Credentials) -> Endpoint:
         known = self._endpoint
         if known is not None and known.creds is creds:
             return known
@@ -188,18 +201,31 @@ class Client:
         Raises:
             StoreError: with `op`, `url`, `status`, `request_id` and `outcome`.
         """
+        try:
+            endpoint = self._ready() or await self.endpoint()
+            engine = self._engine or self.engine
+            reply = await engine.send(endpoint.request(ask, time.time() + self._clock_offset))
+            if 200 <= reply.status < 300:  # noqa: PLR2004
+                self._bucket_seen = True
+                return reply
+            return await self._again(endpoint, ask, reply)
+        except StoreError as error:
+            placed(error, ask.op, self.locate(ask.key))
+            raise
+
+    async def _again(self, endpoint: Endpoint, ask: Ask, reply: Response) -> Response:
+        """Go on after a refusal: put right what it complains about, or raise what it says."""
         tried: set[str] = set()
-        with Placed(ask.op, self.locate(ask.key)):
-            while True:
-                endpoint = await self.endpoint()
-                reply = await self.engine.send(self._request(endpoint, ask))
-                status = reply.status
-                if 200 <= status < 300:  # noqa: PLR2004
-                    self._bucket_seen = True
-                    return reply
-                fault = await self._fault(endpoint, ask, status, reply)
-                if not await self._put_right(endpoint, status, reply.headers, fault, tried):
-                    raise self._failure(ask, status, reply.headers, fault)
+        while True:
+            status = reply.status
+            fault = await self._fault(endpoint, ask, status, reply)
+            if not await self._put_right(endpoint, status, reply.headers, fault, tried):
+                raise self._failure(ask, status, reply.headers, fault)
+            endpoint = await self.endpoint()
+            reply = await self.engine.send(self._request(endpoint, ask))
+            if 200 <= reply.status < 300:  # noqa: PLR2004
+                self._bucket_seen = True
+                return reply
 
     @asynccontextmanager
     async def stream(self, ask: Ask) -> AsyncGenerator[Reply]:
@@ -233,18 +259,7 @@ class Client:
         await self.credentials.aclose()
 
     def _request(self, endpoint: Endpoint, ask: Ask) -> Request:
-        return endpoint.request(
-            ask.method,
-            ask.key,
-            ask.query,
-            ask.headers,
-            time.time() + self._clock_offset,
-            body=ask.body,
-            into=ask.into,
-            length=ask.length,
-            limit=ask.limit,
-            replayable=ask.replayable,
-        )
+        return endpoint.request(ask, time.time() + self._clock_offset)
 
     def _failure(
         self, ask: Ask, status: int, headers: Mapping[str, str], fault: wire.Fault

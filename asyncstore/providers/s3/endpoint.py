@@ -22,7 +22,7 @@ from asyncstore.wire.sigv4 import (
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from asyncstore.http.message import Body
+    from asyncstore.providers.s3.client import Ask
     from asyncstore.providers.s3.credentials import S3Credentials
     from asyncstore.types import Settings
 
@@ -123,54 +123,32 @@ class Endpoint:
             return self.prefix if self.prefix == "/" else self.prefix[:-1]
         return self.prefix + encode_path(key)
 
-    def request(
-        self,
-        method: str,
-        key: str | None,
-        query: str,
-        headers: Mapping[str, str] | None,
-        now: float,
-        *,
-        body: Body = b"",
-        into: memoryview | None = None,
-        length: int | None = None,
-        limit: int | None = None,
-        replayable: bool = True,
-    ) -> Request:
+    def request(self, ask: Ask, now: float) -> Request:
         """Return a signed request.
 
         Args:
-            method: upper case.
-            key: the object, or `None` for the bucket itself.
-            query: canonical, as by `sigv4.encode_query`.
-            headers: names in lower case.
+            ask: what for.
             now: epoch seconds, as the service's clock shows them.
-            body: as in `Request`, and so the rest.
-            into: a buffer.
-            length: bytes expected.
-            limit: most bytes expected.
-            replayable: on a fresh connection.
         """
-        path = self.path(key)
-        if self._signer is None:
-            signed = headers
-        else:
+        key, query, headers, body = ask.key, ask.query, ask.headers, ask.body
+        path = self.path(key) if key is None else self.prefix + encode_path(key)
+        if self._signer is not None:
             payload = UNSIGNED_PAYLOAD
             if self._hash_payload:
                 payload = payload_sha256(body) if body else EMPTY_SHA256
-            signed = self._signer.sign(
-                method, self.authority, path, query, headers, now=now, payload=payload
+            headers = self._signer.sign(
+                ask.method, self.authority, path, query, headers, now=now, payload=payload
             )
         return Request(
-            method,
+            ask.method,
             self.origin,
             f"{path}?{query}" if query else path,
-            signed,
+            headers,
             body=body,
-            into=into,
-            length=length,
-            limit=limit,
-            replayable=replayable,
+            into=ask.into,
+            length=ask.length,
+            limit=ask.limit,
+            replayable=ask.replayable,
         )
 
     def presign(

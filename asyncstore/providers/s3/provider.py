@@ -21,7 +21,7 @@ from asyncstore.wire import s3 as wire
 from asyncstore.wire.sigv4 import EXPIRES_MAX, encode_query
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+    from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
 
     from asyncstore.providers.s3.reading import S3Stream
     from asyncstore.types import Blob, Buffer, ObjectMeta, Span
@@ -71,7 +71,7 @@ class S3Provider:
         """Return an object's metadata."""
         return (await reading.head(self._client, key))[0]
 
-    async def get(
+    def get(
         self,
         key: str,
         /,
@@ -80,12 +80,9 @@ class S3Provider:
         into: memoryview | None = None,
         if_match: str | None = None,
         most: int | None = None,
-    ) -> Blob:
+    ) -> Coroutine[Any, Any, Blob]:
         """Read an object or a span of it."""
-        with Placed("get", self.locate(key)):
-            return await reading.get(
-                Reading(self._client, "get", key, span, if_match), into, most=most
-            )
+        return reading.get(Reading(self._client, "get", key, span, if_match), into, most=most)
 
     @asynccontextmanager
     async def open(

@@ -18,14 +18,14 @@ from asyncstore.errors import (
 )
 from asyncstore.http import TooLongError
 from asyncstore.providers.s3.checksums import Check, told
-from asyncstore.providers.s3.client import Ask
+from asyncstore.providers.s3.client import Ask, placed
 from asyncstore.types import Blob, ObjectMeta, Span
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from contextlib import AsyncExitStack
 
-    from asyncstore.http import Reply
+    from asyncstore.http import Reply, Response
     from asyncstore.providers.s3.client import Client
 
 _CONTENT_RANGE = re.compile(r"bytes (\d{1,19})-(\d{1,19})/(\d{1,19})")
@@ -46,13 +46,18 @@ class Ranged(NamedTuple):
     limit: int | None
 
 
+_ALL = Ranged(None, None)
+
+
 def ranged(span: Span, /) -> Ranged | None:
     """Return the range that a span is, or `None` where the object's size must be known first."""
     start, stop = span.start or 0, span.stop
     if stop is None:
+        if start == 0:
+            return _ALL
         if start < 0:
             return Ranged(f"bytes={start}", -start)
-        return Ranged(f"bytes={start}-" if start else None, None)
+        return Ranged(f"bytes={start}-", None)
     if start < 0 or stop <= start:
         return None
     return Ranged(f"bytes={start}-{stop - 1}", stop - start)
@@ -67,15 +72,17 @@ def quoted(etag: str | None) -> str | None:
 
 def meta_of(key: str, headers: Mapping[str, str], size: int) -> ObjectMeta:
     """Return what an answer's headers say of an object."""
+    get = headers.get
+    amazons = [name for name in headers if name[:6] == "x-amz-"]
     return ObjectMeta(
         key,
         size,
-        etag=quoted(headers.get("etag")),
-        version=headers.get("x-amz-version-id"),
-        modified=headers.get("last-modified"),
-        content_type=headers.get("content-type"),
-        metadata={name[11:]: text for name, text in headers.items() if name.startswith(_META)},
-        checksums=told(headers),
+        etag=quoted(get("etag")),
+        version=get("x-amz-version-id"),
+        modified=get("last-modified"),
+        content_type=get("content-type"),
+        metadata={name[11:]: headers[name] for name in amazons if name[:11] == _META},
+        checksums=told(headers) if amazons else {},
     )
 
 
@@ -251,35 +258,44 @@ def _check_version(meta: ObjectMeta, if_match: str | None) -> None:
 
 async def get(reading: Reading, into: memoryview | None, *, most: int | None = None) -> Blob:
     """Read into one buffer; errors as in `Provider.get`."""
-    ask = reading.ask(into)
-    if ask is None:
-        return await _get_narrowed(reading, into, most)
-    if most is not None and (ask.limit is None or most < ask.limit):
-        ask.limit = most
     try:
-        reply = await reading.client.call(ask)
-    except StoreError as error:
-        if ask.limit == most and isinstance(error, TooLongError):
-            return _announced(reading, error)
-        if reading.is_past_the_end(error):
+        ask = reading.ask(into)
+        if ask is None:
+            return await _get_narrowed(reading, into, most)
+        if most is not None and (ask.limit is None or most < ask.limit):
+            ask.limit = most
+        try:
+            reply = await reading.client.call(ask)
+        except StoreError as error:
+            if ask.limit == most and isinstance(error, TooLongError):
+                return _announced(reading, error)
+            if reading.is_past_the_end(error):
+                return await _get_narrowed(reading, into)
+            _refuse_whole(reading, ask, error)
+            raise
+        if reading.is_empty_range(reply.status, reply.headers):
             return await _get_narrowed(reading, into)
-        _refuse_whole(reading, ask, error)
+        blob, check = _received(reading, reply)
+        if check is not None and not check.is_quickly(blob.data):
+            await check.add(blob.data)
+            check.verify()
+    except StoreError as error:
+        placed(error, reading.op, reading.client.locate(reading.key))
         raise
-    headers = reply.headers
-    if reading.is_empty_range(reply.status, headers):
-        return await _get_narrowed(reading, into)
+    return blob
+
+
+def _received(reading: Reading, reply: Response) -> tuple[Blob, Check | None]:
+    """Return what came, and what is still to verify it."""
+    headers, body = reply.headers, reply.body
     meta, start, count = reading.accept(reply.status, headers, None)
-    body = reply.body
     check = reading.check(meta, headers, count)
     if count is None:
         _require_check(check)
         meta = meta.replace(size=len(body))
     elif count != len(body):
         raise IntegrityError(f"{len(body)} bytes came of {count}")
-    if check is not None:
-        await check.add(body)
-        check.verify()
-    return Blob(body, meta, start=start)
+    return Blob(body, meta, start=start), check
 
 
 def _announced(reading: Reading, error: TooLongError) -> Blob:
