@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 import anyio
 
 from asyncstore.batch.budget import Budget, Slot, Turns
+from asyncstore.batch.chunked import Chunked
 from asyncstore.errors import BatchError
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ class Batch(Generic[T, V]):
     Leaving the context cancels what is still under way and waits for its end.
 
     Args:
-        source: yields jobs.
+        source: yields jobs; one that is `Chunked` is asked without waiting for what is there.
         work: does a job; returns an outcome for each of its items.
         cost: the bytes that a job is expected to hold.
         width: how many jobs may be under way now; asked again and again.
@@ -67,6 +68,7 @@ class Batch(Generic[T, V]):
     ) -> None:
         self._source: Any = source
         self._asynchronous = isinstance(source, AsyncIterator)
+        self._chunked = isinstance(source, Chunked)
         self._work: Any = work
         self._cost: Any = cost
         self._width = width
@@ -210,16 +212,16 @@ class Batch(Generic[T, V]):
     def _draw_now(self) -> tuple[Any, Slot] | None:
         """Draw the next job if nothing has to be waited for; the hot path."""
         if (
-            self._asynchronous
-            or self._drawn is not None
+            self._drawn is not None
             or self._gate.locked()
+            or (self._asynchronous and not self._chunked)
             or self._backlog() >= _BACKLOG
         ):
             return None
         try:
-            job = next(self._source)
+            job = next(self._source.here if self._chunked else self._source)
         except StopIteration:
-            self._exhausted = True
+            self._exhausted = not self._chunked  # else there may be another chunk
             return None
         cost = self._cost(job)
         if not self._budget.take_now(cost):

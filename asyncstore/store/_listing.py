@@ -59,6 +59,19 @@ class Listing:
                 raise StopAsyncIteration
             await self._turn()
 
+    async def some(self) -> list[ObjectMeta]:
+        """Return the next objects, as many as are there when the first one is; `[]` at the end."""
+        first = await anext(self, None)
+        if first is None:
+            return []
+        return [first, *self.at_once()]
+
+    def at_once(self) -> Iterator[ObjectMeta]:
+        """Return the objects that are there already, and give them as they are asked for."""
+        for meta in self._page:
+            if meta.key != self._prefix:
+                yield self._mine(meta)
+
     async def aclose(self) -> None:
         """End the listing, and the request for the next page."""
         self._page, self._cursor, self._begun = iter(()), None, True

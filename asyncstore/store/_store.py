@@ -683,7 +683,7 @@ class Store:
         """
         keys = None if isinstance(source, str) else source
         here = self._below(source) if isinstance(source, str) else self
-        async with _transfers.beside(folder, durability) as there:
+        async with _transfers.beside(folder, progress, durability) as there:
             return await _transfers.transfer(
                 here,
                 there,
@@ -736,7 +736,7 @@ class Store:
             NotFoundError: there is no such local folder.
             StoreError: as in `sync`.
         """
-        async with _transfers.beside(folder) as here:
+        async with _transfers.beside(folder, progress) as here:
             if not await run_sync(os.path.isdir, str(here.url)):
                 raise NotFoundError("no such folder").at("upload", str(here.url))
             return await _transfers.transfer(

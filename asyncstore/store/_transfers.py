@@ -17,7 +17,7 @@ from asyncstore.transfer.keys import read_keys, write_failures
 from asyncstore.transfer.names import folds
 from asyncstore.transfer.record import Record, record_path
 from asyncstore.transfer.run import How, Transfer
-from asyncstore.transfer.show import shown
+from asyncstore.transfer.show import ended, shown
 from asyncstore.url import StoreURL
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from asyncstore.store._store import Store
     from asyncstore.transfer import Progress, Report
     from asyncstore.transfer.plan import Step
-    from asyncstore.types import Durability
+    from asyncstore.types import Durability, ObjectMeta
     from asyncstore.url import PathLike
 
 _log = logging.getLogger("asyncstore")
@@ -46,59 +46,66 @@ async def transfer(
     failures_to: str | os.PathLike[str] | None = None,
     dry_run: bool = False,
     verify: bool = False,
+    if_absent: bool = False,
     progress: bool | Callable[[Progress], None] = False,
-    settled: Callable[[Step, StoreError | None], None] | None = None,
+    settled: Callable[[Step, ObjectMeta | None, StoreError | None], None] | None = None,
     width: int | None = None,
     budget: int = _many.BUDGET,
     flush: Callable[[], Awaitable[None]] | None = None,
 ) -> Report:
     """Run the engine between two stores; see `Store.sync`."""
-    if isinstance(include, str) or isinstance(exclude, str):
-        raise ConfigurationError('include and exclude are lists of patterns: write ["*.txt"]')
-    if width is not None and width < 1:
-        raise ConfigurationError(f"width={width}: at least 1")
-    _check_apart(source, target)
-    chosen = None if keys is None else list(keys)
-    if keys_from is not None:
-        if chosen is not None:
-            raise ConfigurationError("keys and keys_from exclude each other")
-        chosen = await run_sync(read_keys, keys_from)
-    if chosen is not None and delete:
-        raise ConfigurationError("delete needs everything that is at the source, not some keys")
-    is_folder = target.url.scheme == "file" and not (dry_run or verify)
-    record = await run_sync(_record, source, target)
-    with shown(progress, title) as tell:
-        how = How(
-            include=include,
-            exclude=exclude,
-            keys=chosen,
-            delete=delete,
-            dry_run=dry_run,
-            verify=verify,
-            width=width,
-            budget=budget,
-            same_service=source._same_service(target),  # noqa: SLF001 - a Store
-            fold=is_folder and await run_sync(folds, Path(str(target.url))),
-            tell=tell,
-            settled=settled,
-        )
-        report = await Transfer(source, target, record, how, flush=flush).run()
-    if failures_to is not None:
-        await run_sync(write_failures, failures_to, report.failures)
-    return report
+    with ended(progress):
+        if isinstance(include, str) or isinstance(exclude, str):
+            raise ConfigurationError('include and exclude are lists of patterns: write ["*.txt"]')
+        if width is not None and width < 1:
+            raise ConfigurationError(f"width={width}: at least 1")
+        _check_apart(source, target)
+        if keys_from is not None:
+            if keys is not None:
+                raise ConfigurationError("keys and keys_from exclude each other")
+            keys = await run_sync(read_keys, keys_from)
+        if keys is not None and delete:
+            raise ConfigurationError("delete needs everything that is at the source, not some keys")
+        is_folder = target.url.scheme == "file" and not (dry_run or verify)
+        record = await run_sync(_record, source, target)
+        with shown(progress, title) as tell:
+            how = How(
+                include=include,
+                exclude=exclude,
+                keys=keys,
+                delete=delete,
+                dry_run=dry_run,
+                verify=verify,
+                if_absent=if_absent,
+                width=width,
+                budget=budget,
+                same_service=source._same_service(target),  # noqa: SLF001 - a Store
+                fold=is_folder and await run_sync(folds, Path(str(target.url))),
+                tell=tell,
+                settled=settled,
+            )
+            report = await Transfer(source, target, record, how, flush=flush).run()
+        if failures_to is not None:
+            await run_sync(write_failures, failures_to, report.failures)
+        return report
 
 
 @asynccontextmanager
-async def beside(path: PathLike, durability: Durability = "full") -> AsyncIterator[Store]:
+async def beside(
+    path: PathLike,
+    progress: bool | Callable[[Progress], None],  # noqa: FBT001 - the user's own argument
+    durability: Durability = "full",
+) -> AsyncIterator[Store]:
     """Open a local folder, of which the user's word may hold links."""
     from asyncstore.store._open import open_store  # noqa: PLC0415 - the two need each other
 
-    url = StoreURL.parse(path)
-    if url.scheme != "file":
-        raise InvalidPathError(f"{url} is no local folder; store.sync takes any other store")
-    url = replace(url, path=await run_sync(os.path.realpath, url.path))
-    async with open_store(url, durability=durability) as store:
-        yield store
+    with ended(progress):
+        url = StoreURL.parse(path)
+        if url.scheme != "file":
+            raise InvalidPathError(f"{url} is no local folder; store.sync takes any other store")
+        url = replace(url, path=await run_sync(os.path.realpath, url.path))
+        async with open_store(url, durability=durability) as store:
+            yield store
 
 
 def _check_apart(source: Store, target: Store) -> None:

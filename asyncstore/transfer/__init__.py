@@ -1,5 +1,5 @@
 """Folders and prefixes from one place to another: planned, verified, recorded and resumed."""
 
-from asyncstore.transfer.report import Failure, Progress, Report
+from asyncstore.transfer.report import Events, Failure, Plan, Progress, Report
 
-__all__ = ["Failure", "Progress", "Report"]
+__all__ = ["Events", "Failure", "Plan", "Progress", "Report"]

@@ -180,7 +180,6 @@ class Large:
                 await drop(self._target, self._key, begun)
                 upload = await open_it("")
             if upload.token != begun.token:
-                begun.sums.clear()
                 await run_sync(self._record.name, self._key, upload.token)
         return upload
 

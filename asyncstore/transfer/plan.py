@@ -1,23 +1,28 @@
-"""What a transfer does with each object: decided from two listings and a record, without I/O."""
+"""What a transfer does with each object: decided from both sides and a record, without I/O.
+
+Theory of operation. Rows come in the order of their keys' bytes, each with what the source, the
+target and the record say of one key, so that nothing grows with the number of objects. What
+needs to know of other keys keeps what may still matter: a key waits until it is sure whether
+others lie below it, which it is as soon as the order has passed that place. Those that wait are
+each the beginning of the next, so that there are never more of them than a key is long.
+"""
 
 from __future__ import annotations
 
 import unicodedata
-from dataclasses import dataclass
 from fnmatch import translate
 from re import compile as compiled
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from asyncstore.types import ObjectMeta
 
-Verb = Literal["copy", "compare", "skip", "delete", "refuse"]
+Verb = Literal["copy", "compare", "skip", "delete", "refuse", "pass"]
 
 
-@dataclass(frozen=True, slots=True)
-class Done:
+class Done(NamedTuple):
     """What is on record of an object that was transferred and verified.
 
     Attributes:
@@ -31,107 +36,177 @@ class Done:
     target: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Row(NamedTuple):
+    """What is known of one key.
+
+    Attributes:
+        source: there, or `None`.
+        target: there, or `None`.
+        done: what is on record of it, or `None`.
+    """
+
+    source: ObjectMeta | None
+    target: ObjectMeta | None
+    done: Done | None = None
+
+
+class Step(NamedTuple):
     """One thing to do.
 
     Attributes:
         verb: `copy` it; `compare` both sides' content and copy what differs; `skip` it, as it is
-            there and verified; `delete` it from the target; `refuse` it, as `reason` says.
+            there and verified; `delete` it from the target; `refuse` it, as `reason` says; `pass`
+            over what names a folder and has no bytes.
         key: relative to both stores.
         meta: of the source, or of the target for a deletion.
         reason: why, in a few words.
+        there: what is at the target, or `None`.
     """
 
     verb: Verb
     key: str
     meta: ObjectMeta
     reason: str = ""
+    there: ObjectMeta | None = None
 
 
-def plan(
-    sources: Iterable[ObjectMeta],
-    targets: Mapping[str, ObjectMeta],
-    done: Mapping[str, Done],
-    *,
-    delete: bool = False,
-    wanted: Callable[[str], bool] = lambda _: True,
-    fold: Callable[[str], str] | None = None,
-    refusal: Callable[[str], str | None] = lambda _: None,
-    folders: bool = False,
-) -> Iterator[Step]:
-    """Decide what to do, for every source object in turn, then for what is only at the target.
+def order(key: str) -> bytes:
+    """Return the bytes by which keys are sorted; names that are no UTF-8 have theirs too."""
+    return key.encode("utf-8", "surrogateescape")
+
+
+class Planner:
+    """Decides, row by row.
 
     Nothing is skipped for being there: it is skipped if the record says that this version was
     written as what is there now. What is there unrecorded, with the same size, is compared.
 
     Args:
-        sources: complete; each key once. Those that name a folder alone are passed over.
-        targets: what is at the target, by key; complete if `delete`.
-        done: the record of earlier runs, by key.
         delete: remove from the target what the source has not.
+        absent: refuse what is there, whatever it holds.
         wanted: says whether a key takes part; what does not is not deleted either.
-        fold: where the target takes some different keys for one, what they become.
+        first: where the target takes some different keys for one, returns which of the keys that
+            it takes for this one came first; `None` where it tells all apart.
         refusal: says why a key cannot be at the target, or `None`.
         folders: at the target, a key cannot be a folder of other keys at once.
     """
-    sources = list(sources)
-    above = _folders(meta.key for meta in sources) if folders else set()
-    seen: set[str] = set()
-    taken: dict[str, str] = {}
-    for meta in sources:
+
+    def __init__(
+        self,
+        *,
+        delete: bool = False,
+        absent: bool = False,
+        wanted: Callable[[str], bool] | None = None,
+        first: Callable[[str], str] | None = None,
+        refusal: Callable[[str], str | None] = lambda _: None,
+        folders: bool = False,
+    ) -> None:
+        self._delete = delete
+        self._absent = absent
+        self._wanted = wanted
+        self._first = first
+        self._refusal = refusal
+        self._folders = folders
+        self._waiting: list[tuple[str, str, Row]] = []
+        self._steps: list[Step] = []
+
+    def feed(self, rows: Iterable[Row], /) -> list[Step]:
+        """Take the next rows; return what is decided now, of these or of earlier ones."""
+        for row in rows:
+            meta = row.source
+            if meta is None:
+                self._stranger(row)
+                continue
+            if self._folders:
+                self._enter(meta.key)
+                self._waiting.append((meta.key, meta.key + "/", row))
+            else:
+                self._decide(row)
+        return self._taken()
+
+    def end(self) -> list[Step]:
+        """Return what is left to be decided; there are no more rows."""
+        while self._waiting:
+            self._decide(self._waiting.pop()[2])
+        return self._taken()
+
+    def _taken(self) -> list[Step]:
+        steps, self._steps = self._steps, []
+        return steps
+
+    def _enter(self, key: str) -> None:
+        """Decide about keys that wait and cannot have anything below them any more, or do."""
+        waiting = self._waiting
+        while waiting:
+            name, folder, row = waiting[-1]
+            if key.startswith(folder):
+                why = "the target cannot hold it beside the keys below it"
+            elif key.startswith(name) and key[len(name)] < "/":
+                return
+            else:
+                why = None
+            waiting.pop()
+            self._decide(row, why)
+
+    def _stranger(self, row: Row) -> None:
+        there = row.target
+        if there is not None and self._delete and self._takes_part(there.key):
+            self._steps.append(Step("delete", there.key, there, "not at the source"))
+
+    def _takes_part(self, key: str) -> bool:
+        return self._wanted is None or self._wanted(key)
+
+    def _decide(self, row: Row, why: str | None = None) -> None:
+        meta, there = row.source, row.target
+        assert meta is not None  # noqa: S101 - `feed` has looked
         key = meta.key
-        if not wanted(key) or (meta.size == 0 and key.endswith("/")):
-            continue
-        seen.add(key)
-        why = refusal(key)
-        if why is None and key in above:
-            why = "the target cannot hold it beside the keys below it"
-        if why is None and fold is not None:
-            first = taken.setdefault(fold(key), key)
+        if not self._takes_part(key):
+            return
+        if meta.size == 0 and key.endswith("/"):
+            self._steps.append(Step("pass", key, meta, "folder marker"))
+            return
+        if why is None:
+            why = self._refusal(key)
+        if why is None and self._first is not None:
+            first = self._first(key)
             if first != key:
                 why = f"the target takes it and {first!r} for one"
-        if why is None:
-            yield _step(meta, targets.get(key), done.get(key))
+        if why is not None:
+            self._steps.append(Step("refuse", key, meta, why))
+        elif there is not None and self._absent:
+            self._steps.append(Step("refuse", key, meta, THERE, there))
         else:
-            yield Step("refuse", key, meta, why)
-    if delete:
-        for key, meta in targets.items():
-            if key not in seen and wanted(key):
-                yield Step("delete", key, meta, "not at the source")
+            self._steps.append(_step(meta, there, row.done))
 
 
-def _folders(keys: Iterable[str]) -> set[str]:
-    found: set[str] = set()
-    for key in keys:
-        folder = key.rpartition("/")[0]
-        while folder and folder not in found:
-            found.add(folder)
-            folder = folder.rpartition("/")[0]
-    return found
+THERE = "there is an object"
+"""Why what is there is refused, where only what is not there is to be written."""
 
 
 def _step(meta: ObjectMeta, there: ObjectMeta | None, done: Done | None) -> Step:
+    key = meta.key
     if there is None:
-        return Step("copy", meta.key, meta, "not at the target")
+        return Step("copy", key, meta, "not at the target")
     if there.size != meta.size:
-        return Step("copy", meta.key, meta, "another size at the target")
+        return Step("copy", key, meta, "another size at the target", there)
     if done is None:
-        return Step("compare", meta.key, meta, "at the target, unverified")
-    if None in (meta.etag, there.etag) or done.target != there.etag:
-        return Step("compare", meta.key, meta, "changed at the target since")
+        return Step("compare", key, meta, "at the target, unverified", there)
+    if meta.etag is None or there.etag is None or done.target != there.etag:
+        return Step("compare", key, meta, "changed at the target since", there)
     if done.source != meta.etag or done.size != meta.size:
-        return Step("copy", meta.key, meta, "changed at the source since")
-    return Step("skip", meta.key, meta, "verified before")
+        return Step("copy", key, meta, "changed at the source since", there)
+    return Step("skip", key, meta, "verified before", there)
 
 
-def filtered(include: Sequence[str], exclude: Sequence[str]) -> Callable[[str], bool]:
-    """Return what says whether a key takes part.
+def filtered(include: Sequence[str], exclude: Sequence[str]) -> Callable[[str], bool] | None:
+    """Return what says whether a key takes part; `None` where all do.
 
     Args:
         include: glob patterns; `*` matches slashes too. None given means everything.
         exclude: patterns of what is left out, whatever `include` says.
     """
+    if not include and not exclude:
+        return None
     wanted = [compiled(translate(pattern)) for pattern in include]
     unwanted = [compiled(translate(pattern)) for pattern in exclude]
 

@@ -1,35 +1,62 @@
 """The record of a transfer: what is done and verified, in a file that a kill cannot spoil.
 
 Theory of operation. A record belongs to one pair of places, and lives in the user's state folder,
-so that no data folder is littered. It is a file of lines, one JSON array each, appended to; a
-line that a kill cut short is the last one, and is ignored. When it holds much that is outdated it
-is written anew beside and renamed.
+so that no data folder is littered. It is an SQLite database, read in the order of its keys beside
+the two listings, so that a million objects are no matter of memory. Losing it costs time and never
+bytes: one that is damaged is begun anew.
 
-What is on record was written, but a power cut may have taken it from the disk: entries that no
-`flushed` line follows count only while the machine has not been started again since.
+What is on record was written, but a power cut may have taken it from the disk. Each run's entries
+count while the machine has not been started again since, and for good once the target was
+flushed after them. Entries of earlier runs that nobody flushed are taken over by the run that does.
+
+All calls but `add` and `remove` block.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
+import logging
 import os
 import sys
 import threading
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+from asyncstore.errors import StoreError
 from asyncstore.transfer.plan import Done
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    import sqlite3
+    from collections.abc import Iterable, Iterator
 
     from asyncstore.types import ObjectMeta
 
-_FORMAT = 1
-_FLUSH_EVERY = 256
+_SAVE_EVERY = 256
+_BUSY = 30.0  # seconds to wait for another run of the same pair
+_SCHEMA = """
+    create table if not exists runs (
+        run integer primary key, boot text not null, flushed integer not null default 0
+    );
+    create table if not exists done (
+        key text primary key, source text, size integer not null, target text,
+        run integer not null
+    ) without rowid;
+    create table if not exists begun (
+        key text primary key, source text, size integer not null, part integer not null,
+        token text not null, kind text not null, since real not null
+    ) without rowid;
+    create table if not exists parts (
+        key text not null, number integer not null, sum text not null, primary key (key, number)
+    ) without rowid;
+"""
+_TRUSTED = (
+    "select key, source, size, target from done join runs using (run)"
+    " where (flushed or boot = ?) and "
+)
+
+_log = logging.getLogger("asyncstore")
 
 
 @dataclass(slots=True)
@@ -63,180 +90,261 @@ class Record:
     """What is known of earlier runs between two places.
 
     Args:
-        path: the file, made when something is first recorded; `None` keeps nothing.
+        path: the file, made by `load`; `None` keeps nothing.
         boot: names the machine's present run; for tests.
 
     Attributes:
-        done: what was transferred and verified, by key.
         begun: large objects on their way, by key.
     """
 
     def __init__(self, path: Path | None, /, *, boot: str | None = None) -> None:
         self._path = path
         self._boot = boot if boot is not None else boot_id()
-        self.done: dict[str, Done] = {}
         self.begun: dict[str, Begun] = {}
-        self._lines = 0
-        self._pending: list[str] = []
-        self._fd = -1
+        self._run: int | None = None
+        self._flushing: int | None = None
+        self._added: list[tuple[str, str | None, int, str | None]] = []
+        self._removed: list[tuple[str]] = []
         self._lock = threading.Lock()
+        self._db: sqlite3.Connection | None = None
 
     def load(self) -> Self:
-        """Read the file, if there is one; blocks."""
-        boot = ""
-        fresh: dict[str, Done] = {}
-        for line in self._read():
-            self._lines += 1
-            match line:
-                case ["run", int(), str(name)]:
-                    self._trust(fresh, boot=boot)
-                    boot = name
-                case ["done", str(key), source, int(size), target]:
-                    fresh[key] = Done(source, size, target)
-                    self.begun.pop(key, None)
-                case ["begun", str(key), source, int(size), int(part), str(kind), int(since)]:
-                    self.begun[key] = Begun(source, size, part, "", kind, {}, since)
-                case ["token", str(key), str(token)] if key in self.begun:
-                    self.begun[key].token = token
-                case ["part", str(key), int(number), int(value)] if key in self.begun:
-                    self.begun[key].sums[number] = value
-                case ["ended", str(key)]:
-                    self.begun.pop(key, None)
-                case ["gone", str(key)]:
-                    fresh.pop(key, None)
-                    self.done.pop(key, None)
-                case ["flushed"]:
-                    self._trust(fresh, boot=self._boot)
-        self._trust(fresh, boot=boot)
+        """Open the file and read what is on its way; make it where there is none.
+
+        Raises:
+            StoreError: it cannot be opened.
+        """
+        if self._path is not None:
+            with self._told():
+                self._db = _opened(self._path)
+                self._read_begun(self._db)
         return self
 
-    def _trust(self, fresh: dict[str, Done], *, boot: str) -> None:
-        if boot == self._boot:
-            self.done.update(fresh)
-        fresh.clear()
+    # ---- what there is
 
-    def _read(self) -> Iterator[Any]:
-        if self._path is None:
-            return
-        try:
-            text = self._path.read_bytes()
-        except FileNotFoundError:
-            return
-        whole, _, _ = text.rpartition(b"\n")
-        for line in whole.split(b"\n"):
-            # A cut line may be followed by a later run's.
-            with suppress(ValueError):
-                yield json.loads(line)
+    def after(self, key: str, limit: int, /) -> list[tuple[str, Done]]:
+        """Return the next objects behind a key that count as done, in the order of their bytes."""
+        sql = f"{_TRUSTED} key > ? order by key limit ?"
+        return [(row[0], Done(*row[1:])) for row in self._query(sql, self._boot, key, limit)]
+
+    def find(self, keys: Iterable[str], /) -> dict[str, Done]:
+        """Return what is done of some keys."""
+        found: dict[str, Done] = {}
+        for key in keys:
+            if _is_text(key):
+                for row in self._query(f"{_TRUSTED} key = ?", self._boot, key):
+                    found[key] = Done(*row[1:])
+        return found
+
+    # ---- what is done
 
     def add(self, key: str, done: Done) -> None:
         """Record that an object was transferred and verified; `save` when `due`."""
-        self.done[key] = done
-        self.begun.pop(key, None)
-        self._append(["done", key, done.source, done.size, done.target])
-
-    def begin(self, key: str, begun: Begun) -> None:
-        """Record that an upload is about to begin; safe from a kill when this returns; blocks."""
-        self.begun[key] = begun
-        for line in _lines(key, begun):
-            self._append(line)
-        self.save()
-
-    def name(self, key: str, token: str) -> None:
-        """Record what an upload that was begun is called; blocks."""
-        self.begun[key].token = token
-        self._append(["token", key, token])
-        self.save()
-
-    def part(self, key: str, number: int, value: int) -> None:
-        """Record a part that was sent, and its checksum; blocks."""
-        self.begun[key].sums[number] = value
-        self._append(["part", key, number, value])
-        self.save()
-
-    def end(self, key: str) -> None:
-        """Record that an upload was given up; blocks."""
-        if self.begun.pop(key, None) is not None:
-            self._append(["ended", key])
-            self.save()
+        if _is_text(key):
+            self._added.append((key, *done))
 
     def remove(self, key: str) -> None:
-        """Record that an object was deleted from the target; `save` when `due`."""
-        if self.done.pop(key, None) is not None:
-            self._append(["gone", key])
-
-    def flushed(self) -> None:
-        """Record that everything so far is on the target's disk; blocks."""
-        self._append(["flushed"])
-        self.save()
-        sent = sum(len(begun.sums) for begun in self.begun.values())
-        if self._path is not None and self._lines > 1000 + 3 * (len(self.done) + sent):
-            self._compact(self._path)
-
-    def save(self) -> None:
-        """Hand what was recorded to the system, where a kill cannot take it; blocks."""
-        with self._lock:
-            pending, self._pending = self._pending, []
-            if pending and self._path is not None:
-                if self._fd < 0:
-                    self._open(self._path)
-                os.write(self._fd, "".join(pending).encode())
+        """Record that an object is at the target no more; `save` when `due`."""
+        if _is_text(key):
+            self._removed.append((key,))
 
     @property
     def due(self) -> bool:
         """Whether enough is waiting to be saved."""
-        return len(self._pending) >= _FLUSH_EVERY
+        return len(self._added) + len(self._removed) >= _SAVE_EVERY
+
+    def save(self) -> None:
+        """Hand what was recorded to the system, where a kill cannot take it."""
+        added, self._added = self._added, []
+        removed, self._removed = self._removed, []
+        for key, *_ in added:
+            self.begun.pop(key, None)
+        if not (added or removed):
+            return
+        with self._changing() as db:
+            if db is None:
+                return
+            run = self._mine(db)
+            db.executemany(
+                "insert or replace into done values (?, ?, ?, ?, ?)",
+                [(*one, run) for one in added],
+            )
+            keys = [(key,) for key, *_ in added]
+            db.executemany("delete from begun where key = ?", keys)
+            db.executemany("delete from parts where key = ?", keys)
+            db.executemany("delete from done where key = ?", removed)
+
+    def flushing(self) -> None:
+        """Save, and take over what nobody flushed; what is on record now is about to be flushed."""
+        self.save()
+        with self._changing() as db:
+            if db is None:
+                return
+            # What is added from now on is of another run.
+            others = db.execute(
+                "select run from runs where boot = ? and not flushed and run is not ?",
+                (self._boot, self._run),
+            ).fetchall()
+            if others:
+                run = self._mine(db)
+                for (other,) in others:
+                    db.execute("update done set run = ? where run = ?", (run, other))
+            self._flushing, self._run = self._run, None
+
+    def flushed(self) -> None:
+        """Record that everything up to `flushing` is on the target's disk."""
+        run, self._flushing = self._flushing, None
+        if run is not None:
+            with self._changing() as db:
+                if db is not None:
+                    db.execute("update runs set flushed = 1 where run = ?", (run,))
+
+    # ---- what is on its way
+
+    def begin(self, key: str, begun: Begun) -> None:
+        """Record that an upload is about to begin; safe from a kill when this returns."""
+        self.begun[key] = begun
+        with self._changing() as db:
+            if db is None or not _is_text(key):
+                return
+            row = (begun.source, begun.size, begun.part, begun.token, begun.kind, begun.since)
+            db.execute("insert or replace into begun values (?, ?, ?, ?, ?, ?, ?)", (key, *row))
+            db.execute("delete from parts where key = ?", (key,))
+            parts = [(key, number, str(value)) for number, value in begun.sums.items()]
+            db.executemany("insert into parts values (?, ?, ?)", parts)
+
+    def name(self, key: str, token: str) -> None:
+        """Record what an upload that was begun is called: a new one, with no part yet."""
+        begun = self.begun[key]
+        begun.token = token
+        begun.sums.clear()
+        with self._changing() as db:
+            if db is not None:
+                db.execute("delete from parts where key = ?", (key,))
+                db.execute("update begun set token = ? where key = ?", (token, key))
+
+    def part(self, key: str, number: int, value: int) -> None:
+        """Record a part that was sent, and its checksum."""
+        self.begun[key].sums[number] = value
+        with self._changing() as db:
+            if db is not None:
+                sql = "insert or replace into parts values (?, ?, ?)"
+                db.execute(sql, (key, number, str(value)))
+
+    def end(self, key: str) -> None:
+        """Record that an upload was given up."""
+        if self.begun.pop(key, None) is not None:
+            with self._changing() as db:
+                if db is not None:
+                    db.execute("delete from begun where key = ?", (key,))
+                    db.execute("delete from parts where key = ?", (key,))
 
     def close(self) -> None:
-        """Save, and close the file; blocks."""
-        self.save()
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
+        """Save, and close the file."""
+        try:
+            self.save()
+        finally:
+            db, self._db = self._db, None
+            if db is not None:
+                db.close()
 
-    def _append(self, line: list[Any]) -> None:
-        with self._lock:
-            self._pending.append(_text(line))
-            self._lines += 1
+    # ---- the database
 
-    def _open(self, path: Path) -> None:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
-        self._fd = os.open(path, flags, 0o600)
-        # Begins a line, whatever the last run left unfinished.
-        os.write(self._fd, b"\n" + _text(["run", _FORMAT, self._boot]).encode())
+    def _read_begun(self, db: sqlite3.Connection) -> None:
+        for key, source, size, part, token, kind, since in db.execute("select * from begun"):
+            self.begun[key] = Begun(source, size, part, token, kind, {}, since)
+        for key, number, value in db.execute("select * from parts"):
+            if key in self.begun:
+                self.begun[key].sums[number] = int(value)
 
-    def _compact(self, path: Path) -> None:
-        self.close()
-        beside = path.with_name(f"{path.name}.{os.getpid()}.new")
-        lines: list[list[Any]] = [
-            ["done", key, done.source, done.size, done.target] for key, done in self.done.items()
-        ]
-        begun = [line for key, one in self.begun.items() for line in _lines(key, one)]
-        fd = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        with os.fdopen(fd, "w") as file:
-            for line in [["run", _FORMAT, self._boot], *lines, ["flushed"], *begun]:
-                file.write(_text(line))
-        os.replace(beside, path)
-        self._lines = len(lines) + len(begun) + 2
+    def _mine(self, db: sqlite3.Connection) -> int:
+        if self._run is None:
+            made = db.execute("insert into runs (boot) values (?)", (self._boot,))
+            self._run = made.lastrowid
+        assert self._run is not None  # noqa: S101 - a row was just made
+        return self._run
+
+    def _query(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
+        if self._db is None:
+            return []
+        with self._lock, self._told():
+            return self._db.execute(sql, values).fetchall()
+
+    @contextmanager
+    def _changing(self) -> Iterator[sqlite3.Connection | None]:
+        """Give the database within a transaction, and nobody else meanwhile."""
+        if self._db is None:
+            yield None
+            return
+        with self._lock, self._told():
+            self._db.execute("begin immediate")
+            try:
+                yield self._db
+            except BaseException:
+                self._db.execute("rollback")
+                raise
+            self._db.execute("commit")
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        import sqlite3  # noqa: PLC0415 - only transfers need it
+
+        try:
+            yield
+        except (sqlite3.Error, OSError) as error:
+            raise StoreError(
+                f"the record of the transfer cannot be used ({error}); delete it to begin anew",
+                op="record",
+                url=str(self._path),
+            ) from None
 
 
-def _lines(key: str, begun: Begun) -> Iterator[list[Any]]:
-    kind, since = begun.kind, int(begun.since)
-    yield ["begun", key, begun.source, begun.size, begun.part, kind, since]
-    if begun.token:
-        yield ["token", key, begun.token]
-    for number, value in begun.sums.items():
-        yield ["part", key, number, value]
+def _opened(path: Path) -> sqlite3.Connection:
+    """Open a database; a file that is none, or is damaged, is replaced."""
+    import sqlite3  # noqa: PLC0415 - only transfers need it
+
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | getattr(os, "O_NOFOLLOW", 0)
+    os.close(os.open(path, flags, 0o600))  # a link that was planted there is not followed
+    try:
+        return _connected(path)
+    except sqlite3.OperationalError:
+        raise  # it is locked, or the disk is full: nothing is wrong with what is in it
+    except sqlite3.DatabaseError as error:
+        _log.warning("%s is damaged and is begun anew: %s", path, error)
+    for suffix in ("", "-wal", "-shm"):
+        path.with_name(path.name + suffix).unlink(missing_ok=True)
+    return _connected(path)
 
 
-def _text(line: list[Any]) -> str:
-    return json.dumps(line, separators=(",", ":")) + "\n"
+def _connected(path: Path) -> sqlite3.Connection:
+    import sqlite3  # noqa: PLC0415 - only transfers need it
+
+    db = sqlite3.connect(path, timeout=_BUSY, isolation_level=None, check_same_thread=False)
+    try:
+        # A kill or a power cut leaves it whole; the last entries may be missing after the latter.
+        db.execute("pragma journal_mode = wal")
+        db.execute("pragma synchronous = normal")
+        db.executescript(_SCHEMA)
+    except BaseException:
+        db.close()
+        raise
+    return db
+
+
+def _is_text(key: str) -> bool:
+    """Whether a key is Unicode: files may have names that are not."""
+    try:
+        key.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def record_path(source: str, target: str) -> Path:
     """Return where the record of a pair of places is: below the user's state folder."""
     names = hashlib.sha256(f"{source}\n{target}".encode()).hexdigest()[:32]
-    return _state_home() / "asyncstore" / "transfers" / f"{names}.jsonl"
+    return _state_home() / "asyncstore" / "transfers" / f"{names}.sqlite"
 
 
 def _state_home() -> Path:

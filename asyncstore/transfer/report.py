@@ -1,11 +1,15 @@
-"""What a transfer did, while it does it and at its end."""
+"""What a transfer does: its plan, where it is, and what it did."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Self
+
+import anyio
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from asyncstore.errors import StoreError
 
 
@@ -26,18 +30,70 @@ class Failure:
         return {"key": self.key, "error": type(self.error).__name__, "why": str(self.error)}
 
 
+@dataclass(slots=True)
+class Plan:
+    """What is to be done, as numbers of objects.
+
+    Attributes:
+        copy: are not at the target, or are another version.
+        compare: are there, and nobody knows yet whether their content is the same.
+        skip: are there, and verified.
+        delete: are at the target alone, and are to go.
+        refuse: cannot be at the target.
+        bytes: of those to copy or compare.
+    """
+
+    copy: int = 0
+    compare: int = 0
+    skip: int = 0
+    delete: int = 0
+    refuse: int = 0
+    bytes: int = 0
+
+    @property
+    def files(self) -> int:
+        """How many objects take part."""
+        return self.copy + self.compare + self.skip + self.delete + self.refuse
+
+    def as_dict(self) -> dict[str, int]:
+        """Return it as JSON values."""
+        return {
+            "copy": self.copy,
+            "compare": self.compare,
+            "skip": self.skip,
+            "delete": self.delete,
+            "refuse": self.refuse,
+            "bytes": self.bytes,
+        }
+
+    def __str__(self) -> str:
+        text = f"{self.copy:,} to copy, {self.skip:,} are there"
+        for count, what in (
+            (self.compare, "to compare"),
+            (self.delete, "to delete"),
+            (self.refuse, "cannot be there"),
+        ):
+            if count:
+                text += f", {count:,} {what}"
+        return f"{text}, {self.bytes / (1 << 20):,.1f} MiB"
+
+
 @dataclass(frozen=True, slots=True)
 class Progress:
     """Where a transfer is.
 
     Attributes:
         files: objects that are settled: copied, found to be there, deleted or failed.
-        files_total: objects that take part.
+        files_total: objects that take part, as far as is known; final once there is a `plan`.
         bytes: of the objects that are settled, and of those under way what has arrived.
         bytes_total: of the objects that are to be copied or compared.
         failed: objects that failed so far.
         seconds: since the beginning.
-        width: objects that are under way.
+        under_way: objects that are being worked on.
+        width: how many may be under way now: as many as both sides bear, found by trying.
+        plan: what is to be done; `None` while both sides are being listed.
+        failures: those since the last call.
+        report: at the end, what was done; else `None`.
     """
 
     files: int
@@ -46,12 +102,55 @@ class Progress:
     bytes_total: int
     failed: int
     seconds: float
+    under_way: int
     width: int
+    plan: Plan | None = None
+    failures: Sequence[Failure] = ()
+    report: Report | None = None
 
     @property
     def rate(self) -> float:
         """Bytes per second so far."""
         return self.bytes / self.seconds if self.seconds else 0.0
+
+
+class Events:
+    """A transfer's progress as an async stream; give it as `progress`, and iterate beside.
+
+    It ends with the transfer. Whoever is slow gets the latest state, with all failures since the
+    one before: nothing piles up, and the transfer never waits.
+    """
+
+    def __init__(self) -> None:
+        self._now: Progress | None = None
+        self._more = anyio.Event()
+        self._ended = False
+
+    def __call__(self, now: Progress, /) -> None:
+        """Take the next state, from the transfer."""
+        if self._now is not None:
+            now = replace(now, failures=[*self._now.failures, *now.failures])
+        self._now = now
+        self._more.set()
+
+    def end(self) -> None:
+        """Take no more; called by the transfer, whatever ended it."""
+        self._ended = True
+        self._more.set()
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Progress:
+        """Return where the transfer is, when that is news."""
+        while self._now is None:
+            if self._ended:
+                raise StopAsyncIteration
+            await self._more.wait()
+            if not self._ended:
+                self._more = anyio.Event()
+        now, self._now = self._now, None
+        return now
 
 
 @dataclass(slots=True)
@@ -67,6 +166,7 @@ class Report:
         seconds: that it took.
         retries: requests that were made again, by anybody who used the stores meanwhile.
         failures: an entry for each object that failed.
+        plan: what was to be done, in numbers.
         planned: with `dry_run`, what would have been done: verb and key.
     """
 
@@ -78,6 +178,7 @@ class Report:
     seconds: float = 0.0
     retries: int = 0
     failures: list[Failure] = field(default_factory=list)
+    plan: Plan = field(default_factory=Plan)
     planned: list[tuple[str, str]] = field(default_factory=list)
 
     @property
@@ -96,6 +197,7 @@ class Report:
             "seconds": round(self.seconds, 3),
             "retries": self.retries,
             "failed": [failure.as_dict() for failure in self.failures],
+            "plan": self.plan.as_dict(),
             "planned": [list(step) for step in self.planned],
         }
 

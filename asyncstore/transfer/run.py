@@ -1,16 +1,16 @@
 """The engine: any pair of stores, every object copied once, verified, and put on record.
 
-Theory of operation. Both sides are listed and the record of earlier runs is loaded; `plan`
-decides what to do with each key. What is not skipped goes through a `Batch`, as wide as both
-services bear and within a budget of bytes. An object goes on record when it is at the target and
-verified; what a kill keeps from the record is compared by content in the next run, never taken
-for granted. Deletions come last, and only where nothing failed.
+Theory of operation. Both sides and the record of earlier runs are read side by side, and
+`Planner` decides what to do with each key. What is not skipped is put aside, so that the plan can
+be told, and nothing is in memory that grows with the number of objects. Then it goes through a
+`Batch`, as wide as both services bear and within a budget of bytes. An object goes on record when
+it is at the target and verified; what a kill keeps from the record is compared by content in the
+next run, never taken for granted. Deletions come last, and only where nothing failed.
 """
 
 from __future__ import annotations
 
 import time
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -18,38 +18,30 @@ from typing import TYPE_CHECKING
 import anyio
 from anyio.to_thread import run_sync
 
-from asyncstore.batch import Batch, Budget, Outcome
-from asyncstore.errors import (
-    IntegrityError,
-    InvalidPathError,
-    NotFoundError,
-    NotSupportedError,
-    StoreError,
-)
+from asyncstore.batch import Batch, Budget, Chunked, Outcome
+from asyncstore.errors import AlreadyExistsError, InvalidPathError, NotFoundError, StoreError
 from asyncstore.layers import Limited, Retried
 from asyncstore.provider import ability
 from asyncstore.transfer import large
-from asyncstore.transfer.content import same
 from asyncstore.transfer.names import refusal
-from asyncstore.transfer.plan import Done, filtered, folded, plan
+from asyncstore.transfer.one import Carrier
+from asyncstore.transfer.plan import THERE, Planner, filtered, folded
+from asyncstore.transfer.put_aside import Firsts, Steps
 from asyncstore.transfer.report import Failure, Progress, Report
+from asyncstore.transfer.sides import Chosen, Listed
 from asyncstore.types import MiB
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Sequence
 
     from asyncstore.batch import Slot
     from asyncstore.store import Store
     from asyncstore.transfer.plan import Step
     from asyncstore.transfer.record import Record
+    from asyncstore.transfer.sides import Sides
     from asyncstore.types import ObjectMeta
 
-SMALL = 16 * MiB
-"""Objects of up to this are read and written in one piece."""
-
-_COMPARED = 2 * MiB  # bytes that a comparison holds
 _EVERY = 0.1  # seconds between two calls about the progress
-_SPARE = 10_000  # objects at the target, beyond four for each source, before it is not listed on
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,24 +52,27 @@ class How:
         include, exclude, delete, dry_run, width, budget: as there.
         keys: these only, relative to both sides; `None` is all that is listed.
         verify: change nothing, and compare the content of everything.
+        if_absent: create only; what is there is a failure.
         same_service: objects are copied at the service.
         fold: the target takes some different keys for one.
         tell: called about the progress.
-        settled: called about each object that is done with, and why it failed if it did.
+        settled: called about each object that is done with: what is at the target now, where
+            that was written, and why it failed if it did.
     """
 
     include: Sequence[str] = ()
     exclude: Sequence[str] = ()
-    keys: Sequence[str] | None = None
+    keys: Iterable[str] | None = None
     delete: bool = False
     dry_run: bool = False
     verify: bool = False
+    if_absent: bool = False
     width: int | None = None
     budget: int = 256 * MiB
     same_service: bool = False
     fold: bool = False
     tell: Callable[[Progress], None] | None = None
-    settled: Callable[[Step, StoreError | None], None] | None = None
+    settled: Callable[[Step, ObjectMeta | None, StoreError | None], None] | None = None
 
 
 class Transfer:
@@ -105,11 +100,24 @@ class Transfer:
         self._record = record
         self._how = how
         self._flush = flush
-        self._targets: dict[str, ObjectMeta] = {}
         self._report = Report()
+        self._plan = self._report.plan
+        self._planned = False
+        self._width = _width(source, target, how.width)
+        self._carrier = Carrier(
+            source,
+            target,
+            record,
+            self._report,
+            self._came,
+            verify=how.verify,
+            same_service=how.same_service,
+            if_absent=how.if_absent,
+        )
         self._began = time.monotonic()
         self._told = 0.0
-        self._bytes = self._files_total = self._bytes_total = self._files = self._under_way = 0
+        self._told_failures = 0
+        self._bytes = self._files = self._under_way = 0
 
     async def run(self) -> Report:
         """Do it.
@@ -120,160 +128,145 @@ class Transfer:
         """
         layers = {ability(store.provider, Retried) for store in (self._source, self._target)}
         retries = _retries(layers)
-        await run_sync(self._record.load)
         try:
-            steps = await self._steps()
-            if self._how.dry_run:
-                self._report.planned = [(step.verb, step.key) for step in steps]
-            else:
-                await self._carry_out(steps)
+            await run_sync(self._record.load)
+            with Steps() as work, Steps() as gone:
+                await self._make_plan(work, gone)
+                if not self._how.dry_run:
+                    await self._carry_out(work, gone)
+            self._report.seconds = time.monotonic() - self._began
+            self._report.retries = _retries(layers) - retries
+            self._tell(report=self._report)
         finally:
             with anyio.CancelScope(shield=True):
                 await run_sync(self._record.close)
-        self._report.seconds = time.monotonic() - self._began
-        self._report.retries = _retries(layers) - retries
         return self._report
 
-    # ---- what there is
+    # ---- what there is to do
 
-    async def _steps(self) -> list[Step]:
+    async def _make_plan(self, work: Steps, gone: Steps) -> None:
         how = self._how
-        sources = await self._listed()
-        self._targets = await self._find_targets(sources)
-        there = self._target.url.scheme == "file"
-        steps = plan(
-            sources,
-            self._targets,
-            {} if how.verify else self._record.done,
-            delete=how.delete,
-            wanted=filtered(how.include, how.exclude),
-            fold=folded if how.fold else None,
-            refusal=partial(refusal, local=there),
-            folders=there,
-        )
-        found: list[Step] = []
+        local = self._target.url.scheme == "file"
+        with Firsts(folded) as firsts:
+            planner = Planner(
+                delete=how.delete,
+                absent=how.if_absent,
+                wanted=filtered(how.include, how.exclude),
+                first=firsts.first if how.fold else None,
+                refusal=partial(refusal, local=local),
+                folders=local,
+            )
+            sides = self._sides()
+            try:
+                while rows := await sides.some():
+                    await self._put_aside(planner.feed(rows), work, gone)
+                await self._put_aside(planner.end(), work, gone)
+            finally:
+                with anyio.CancelScope(shield=True):
+                    await sides.aclose()
+        self._planned = True
+        self._tell(always=True)
+
+    def _sides(self) -> Sides:
+        how = self._how
+        record = None if how.verify else self._record
+        if how.keys is None:
+            return Listed(self._source, self._target, record, whole=how.delete)
+        return Chosen(self._source, self._target, record, how.keys, self._fail)
+
+    async def _put_aside(self, steps: Sequence[Step], work: Steps, gone: Steps) -> None:
+        """Count steps, settle those that do nothing, and keep the others."""
+        plan, how = self._plan, self._how
+        kept: list[Step] = []
+        deleted: list[Step] = []
         for step in steps:
-            found.append(step)
-            if len(found) % 1000 == 0:
-                await anyio.lowlevel.checkpoint()
-        return found
+            verb = step.verb
+            if how.dry_run and verb != "pass":
+                self._report.planned.append((verb, step.key))
+            if verb == "skip":
+                plan.skip += 1
+                self._report.skipped += 1
+                self._settle(step)
+            elif verb == "copy":
+                plan.copy += 1
+                plan.bytes += step.meta.size
+                kept.append(step)
+            elif verb == "compare":
+                plan.compare += 1
+                plan.bytes += step.meta.size
+                kept.append(step)
+            elif verb == "delete":
+                plan.delete += 1
+                deleted.append(step)
+            elif verb == "refuse":
+                plan.refuse += 1
+                self._refuse(step)
+            elif how.settled is not None:
+                how.settled(step, None, None)
+        if how.dry_run:
+            return
+        await work.add(kept)
+        await gone.add(deleted)
 
-    async def _listed(self) -> list[ObjectMeta]:
-        if self._how.keys is None:
-            return [meta async for meta in self._source.list()]
-        return await self._heads(self._source, self._how.keys, missing=self._fail)
-
-    async def _heads(
-        self,
-        store: Store,
-        keys: Iterable[str],
-        *,
-        missing: Callable[[str, StoreError], None],
-    ) -> list[ObjectMeta]:
-        found = []
-        async with store.head_many(dict.fromkeys(keys)) as heads:
-            async for outcome in heads:
-                if outcome.error is None:
-                    found.append(outcome.result())
-                else:
-                    missing(outcome.item, outcome.error)
-        return found
-
-    async def _find_targets(self, sources: Sequence[ObjectMeta]) -> dict[str, ObjectMeta]:
-        """Return what is at the target; all of it where that decides what is deleted."""
-        targets: dict[str, ObjectMeta] = {}
-        if self._how.keys is None:
-            most = None if self._how.delete else 4 * len(sources) + _SPARE
-            listing = self._target.list()
-            async for meta in listing:
-                targets[meta.key] = meta
-                if most is not None and len(targets) >= most:
-                    await listing.aclose()
-                    break
-            else:
-                return targets
-        rest = [
-            meta.key
-            for meta in sources
-            if meta.key not in targets and refusal(meta.key, local=False) is None
-        ]
-
-        def absent(_: str, error: StoreError) -> None:
-            if not isinstance(error, NotFoundError | InvalidPathError):
-                raise error
-
-        for meta in await self._heads(self._target, rest, missing=absent):
-            targets[meta.key] = meta
-        return targets
+    def _refuse(self, step: Step) -> None:
+        if not self._how.dry_run:
+            there = step.reason == THERE
+            error = AlreadyExistsError(THERE) if there else InvalidPathError(step.reason)
+            self._fail(step.key, error, step)
 
     # ---- doing it
 
-    async def _carry_out(self, steps: Sequence[Step]) -> None:
-        work = [step for step in steps if step.verb in ("copy", "compare")]
-        gone = [step for step in steps if step.verb == "delete"]
-        self._files_total = len(steps)
-        self._bytes_total = sum(step.meta.size for step in work)
-        for step in steps:
-            if step.verb == "refuse":
-                self._fail(step.key, InvalidPathError(step.reason), step)
-            elif step.verb == "skip":
-                self._report.skipped += 1
-                self._settle(step)
-        if not self._how.verify:
-            await self._abandon({step.key: step.meta for step in work})
-        await self._each(work)
+    async def _carry_out(self, work: Steps, gone: Steps) -> None:
         if self._how.verify:
-            for step in gone:
+            await self._each(work)
+            async for step in gone.all():
                 self._fail(step.key, NotFoundError("not at the source"), step)
-        elif gone and not self._report.failures:
+            return
+        await self._abandon(work)
+        await self._each(work)
+        if gone.count and not self._report.failures:
             await self._delete(gone)
-        if not self._how.verify:
-            if self._flush is not None:
-                await self._flush()
-            await run_sync(self._record.flushed)
-        self._tell(last=True)
+        await run_sync(self._record.flushing)
+        if self._flush is not None:
+            await self._flush()
+        await run_sync(self._record.flushed)
 
-    async def _abandon(self, work: Mapping[str, ObjectMeta]) -> None:
+    async def _abandon(self, work: Steps) -> None:
         """Give up what earlier runs began and this one does not go on with."""
-        for key, begun in list(self._record.begun.items()):
-            meta = work.get(key)
-            if meta is not None and begun.is_of(meta):
-                continue
+        left = dict(self._record.begun)
+        if not left:
+            return
+        async for step in work.all():
+            begun = left.get(step.key)
+            if begun is not None and begun.is_of(step.meta):
+                del left[step.key]
+        for key, begun in left.items():
             if await large.drop(self._target, key, begun):
                 await run_sync(self._record.end, key)
 
-    async def _each(self, work: Sequence[Step]) -> None:
-        batch: Batch[Step, None] = Batch(
-            iter(work),
+    async def _each(self, work: Steps) -> None:
+        batch: Batch[Step, ObjectMeta] = Batch(
+            work.all(),
             self._work,
-            cost=self._cost,
-            width=_width(self._source, self._target, self._how.width),
+            cost=self._carrier.cost,
+            width=self._width,
             budget=Budget(self._how.budget),
         )
         async with batch:
             while outcomes := await batch.some(256):
                 for outcome in outcomes:
                     if outcome.error is None:
-                        self._settle(outcome.item)
+                        self._settle(outcome.item, outcome.value)
                     else:
                         self._fail(outcome.item.key, outcome.error, outcome.item)
                 if self._record.due:
                     await run_sync(self._record.save)
 
-    def _cost(self, step: Step) -> int:
-        if step.verb == "compare":
-            return min(step.meta.size, _COMPARED)
-        if self._how.same_service:
-            return 0
-        if step.meta.size <= SMALL:
-            return step.meta.size
-        return large.held(step.meta.size, self._target)
-
-    async def _work(self, step: Step, slot: Slot) -> Sequence[Outcome[Step, None]]:
-        outcome: Outcome[Step, None] = Outcome(step, 0)
+    async def _work(self, step: Step, slot: Slot) -> Sequence[Outcome[Step, ObjectMeta]]:
+        outcome: Outcome[Step, ObjectMeta] = Outcome(step, 0)
         self._under_way += 1
         try:
-            await self._do(step, slot)
+            outcome.value = await self._carrier.carry(step, slot)
         except StoreError as error:
             outcome.error = error.at("transfer", self._place(step.key))
         finally:
@@ -281,68 +274,18 @@ class Transfer:
         slot.free()
         return (outcome,)
 
-    async def _do(self, step: Step, slot: Slot) -> None:
-        if self._how.verify and step.verb == "copy":
-            raise IntegrityError(step.reason)
-        if step.verb == "compare":
-            if await self._is_same(step):
-                self._report.skipped += 1
-                self._bytes += step.meta.size
-                return
-            if self._how.verify:
-                raise IntegrityError("the bytes differ")
-            await slot.swap(0, self._cost_of_copy(step))
-        before, after = await self._copy(step.meta)
-        _check(before, after)
-        if after.etag is not None:
-            self._record.add(step.key, Done(before.etag, before.size, after.etag))
-        self._report.copied += 1
-        self._report.bytes += before.size
+    async def _delete(self, gone: Steps) -> None:
+        under_way: dict[str, Step] = {}
 
-    def _cost_of_copy(self, step: Step) -> int:
-        small = step.meta.size <= SMALL
-        return step.meta.size if small else large.held(step.meta.size, self._target)
+        async def keys() -> list[str]:
+            steps = await chunks.some()
+            under_way.update((step.key, step) for step in steps)
+            return [step.key for step in steps]
 
-    async def _is_same(self, step: Step) -> bool:
-        equal, here, there = await same(
-            self._source, step.meta, self._target, self._targets[step.key]
-        )
-        if equal and there.etag is not None:
-            self._record.add(step.key, Done(here.etag, here.size, there.etag))
-        return equal
-
-    async def _copy(self, meta: ObjectMeta) -> tuple[ObjectMeta, ObjectMeta]:
-        source, target, key = self._source, self._target, meta.key
-        if self._how.same_service:
-            with suppress(NotSupportedError):  # it ignores conditions: through here, then
-                after = await source.copy(key, key, to=target, if_match=meta.etag)
-                self._bytes += meta.size
-                return meta, after
-        if meta.size > SMALL:
-            if large.resumes(target):
-                return await large.Large(source, target, meta, self._record, self._came).run(
-                    resumed=self._resumed
-                )
-            after = await source.copy(key, key, to=target, if_match=meta.etag)
-            self._bytes += meta.size
-            return meta, after
-        blob = await source.get(key, if_match=meta.etag)
-        after = await target.put(key, blob.data, **large.kept(blob.meta, target))
-        self._bytes += meta.size
-        return blob.meta, after
-
-    def _came(self, count: int) -> None:
-        self._bytes += count
-        self._tell()
-
-    def _resumed(self) -> None:
-        self._report.resumed += 1
-
-    async def _delete(self, gone: Sequence[Step]) -> None:
-        steps = {step.key: step for step in gone}
-        async with self._target.delete_many(list(steps)) as deleted:
+        chunks = gone.chunks()
+        async with self._target.delete_many(Chunked(keys)) as deleted:
             async for outcome in deleted:
-                step = steps[outcome.item]
+                step = under_way.pop(outcome.item)
                 if outcome.error is not None:
                     self._fail(outcome.item, outcome.error, step)
                     continue
@@ -352,36 +295,52 @@ class Transfer:
 
     # ---- telling
 
-    def _settle(self, step: Step, error: StoreError | None = None) -> None:
+    def _came(self, count: int) -> None:
+        self._bytes += count
+        self._tell()
+
+    def _settle(
+        self, step: Step, there: ObjectMeta | None = None, error: StoreError | None = None
+    ) -> None:
         self._files += 1
-        if self._how.settled is not None:
-            self._how.settled(step, error)
+        if self._how.settled is not None and not self._how.dry_run:
+            self._how.settled(step, there, error)
         self._tell()
 
     def _fail(self, key: str, error: StoreError, step: Step | None = None) -> None:
         error.at("transfer", self._place(key))
+        error.__traceback__ = error.__context__ = None  # there may be many, each with its frames
         self._report.failures.append(Failure(key, error))
         if step is not None:
-            self._settle(step, error)
+            self._settle(step, None, error)
 
     def _place(self, key: str) -> str:
         return f"{str(self._source.url).rstrip('/')}/{key}"
 
-    def _tell(self, *, last: bool = False) -> None:
+    def _tell(self, *, always: bool = False, report: Report | None = None) -> None:
         tell = self._how.tell
+        if tell is None:
+            return
         now = time.monotonic()
-        if tell is None or (now - self._told < _EVERY and not last):
+        if now - self._told < _EVERY and not (always or report):
             return
         self._told = now
+        failures = self._report.failures
+        news = failures[self._told_failures :]
+        self._told_failures = len(failures)
         tell(
             Progress(
                 files=self._files,
-                files_total=self._files_total,
+                files_total=self._plan.files,
                 bytes=self._bytes,
-                bytes_total=self._bytes_total,
-                failed=len(self._report.failures),
+                bytes_total=self._plan.bytes,
+                failed=len(failures),
                 seconds=now - self._began,
-                width=self._under_way,
+                under_way=self._under_way,
+                width=self._width(),
+                plan=self._plan if self._planned else None,
+                failures=news,
+                report=report,
             )
         )
 
@@ -397,12 +356,3 @@ def _width(source: Store, target: Store, ceiling: int | None) -> Callable[[], in
     widths = [gate.width for gate in gates if gate is not None]
     most = ceiling or 1 << 30
     return lambda: min([most, *(width.allowed for width in widths)])
-
-
-def _check(before: ObjectMeta, after: ObjectMeta) -> None:
-    """Compare what both sides say of the bytes: their number, and checksums of one kind."""
-    if before.size != after.size:
-        raise IntegrityError(f"{after.size} bytes were stored of {before.size}")
-    for kind in before.checksums.keys() & after.checksums.keys():
-        if before.checksums[kind] != after.checksums[kind]:
-            raise IntegrityError(f"the {kind} of what was stored differs")

@@ -5,10 +5,24 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from asyncstore.transfer.report import Events
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from asyncstore.transfer.report import Progress
+
+
+@contextmanager
+def ended(
+    progress: bool | Callable[[Progress], None],  # noqa: FBT001 - the user's own argument
+) -> Iterator[None]:
+    """End a stream of events, whatever ends the transfer or keeps it from beginning."""
+    try:
+        yield
+    finally:
+        if isinstance(progress, Events):
+            progress.end()
 
 
 @contextmanager
@@ -19,7 +33,7 @@ def shown(
     """Return what is to be told of the progress.
 
     Args:
-        progress: `True` for a bar, or what is called.
+        progress: `True` for a bar, or what is called; a stream is ended by `ended`.
         title: what is being done.
     """
     if not isinstance(progress, bool):

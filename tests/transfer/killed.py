@@ -17,11 +17,11 @@ import aiobotocore.session  # noqa: F401 - once, not in every child
 
 from asyncstore import open_store
 from asyncstore.providers import s3  # noqa: F401
-from asyncstore.transfer import large, run
+from asyncstore.transfer import large, one
 
 
 async def transfer(told):
-    run.SMALL, large.PART = told["small"], told["part"]
+    one.SMALL, large.PART = told["small"], told["part"]
     async with open_store(told["path"], **told["options"]) as store:
         if told["way"] == "download":
             report = await store.download("data", told["folder"])

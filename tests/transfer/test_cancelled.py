@@ -8,7 +8,7 @@ import random
 
 import pytest
 
-from asyncstore.transfer import large, run
+from asyncstore.transfer import large, one
 from tests.transfer.conftest import fill, tree
 
 pytestmark = pytest.mark.asyncio
@@ -19,7 +19,7 @@ FILES = {f"d{n % 3}/{n}": os.urandom(n * 50) for n in range(40)} | {"large": os.
 
 @pytest.fixture(autouse=True)
 def small(monkeypatch):
-    monkeypatch.setattr(run, "SMALL", 1 << 20)
+    monkeypatch.setattr(one, "SMALL", 1 << 20)
     monkeypatch.setattr(large, "PART", 5 << 20)
 
 

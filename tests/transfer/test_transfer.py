@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -21,7 +23,7 @@ from asyncstore.errors import (
 from asyncstore.layers import Retried
 from asyncstore.providers.local import LocalProvider
 from asyncstore.providers.memory import MemoryProvider
-from asyncstore.transfer import large, run
+from asyncstore.transfer import Events, large, one
 from tests.transfer.conftest import fill, tree
 
 pytestmark = pytest.mark.asyncio
@@ -38,7 +40,7 @@ FILES = {
 @pytest.fixture
 def small(monkeypatch):
     """Take objects of more than 20,000 bytes for large, in parts of 8,000."""
-    monkeypatch.setattr(run, "SMALL", 20_000)
+    monkeypatch.setattr(one, "SMALL", 20_000)
     monkeypatch.setattr(large, "PART", 8_000)
 
 
@@ -91,7 +93,7 @@ async def test_what_is_there_unrecorded_is_compared_and_not_trusted(bucket, tmp_
     async with bucket() as store:
         await filled(store)
         await store.download("", tmp_path)
-        for path in state.rglob("*.jsonl"):
+        for path in state.rglob("*.sqlite*"):
             path.unlink()
         (tmp_path / "a.txt").write_bytes(b"two")  # of the same size
         events: list[Any] = []
@@ -236,9 +238,62 @@ async def test_progress_is_told_to_programs_and_to_people(tmp_path, capsys):
     last = told[-1]
     total = sum(map(len, FILES.values()))
     assert (last.files, last.files_total, last.bytes, last.bytes_total) == (5, 5, total, total)
-    assert (last.failed, last.width) == (0, 0)
+    assert (last.failed, last.under_way) == (0, 0)
+    assert last.width > 0
+    assert last.report.copied == 5
+    planned = next(now for now in told if now.plan)
+    assert (planned.files, planned.plan.copy, planned.plan.bytes) == (0, 5, total)
     assert last.rate > 0
     assert "5/5 files" in capsys.readouterr().err
+
+
+async def test_progress_is_an_async_stream_that_tells_failures_and_ends(tmp_path, monkeypatch):
+    get = MemoryProvider.get
+
+    async def broken(self, key, /, **how):
+        if key == "empty":
+            raise IntegrityError("broken on the way")
+        return await get(self, key, **how)
+
+    monkeypatch.setattr(MemoryProvider, "get", broken)
+    async with open_store("mem://stream") as store:
+        await filled(store)
+        events = Events()
+        task = asyncio.create_task(store.download("", tmp_path, progress=events))
+        seen = [now async for now in events]
+        report = await task
+    assert seen[-1].report is report
+    assert [failure.key for now in seen for failure in now.failures] == ["empty"]
+    assert seen[-1].failed == 1
+
+
+@pytest.mark.parametrize("target", ["s3://bucket/x", "inside"])
+async def test_the_stream_of_progress_ends_also_where_nothing_begins(tmp_path, target):
+    events = Events()
+    async with open_store(tmp_path) as store:
+        folder = tmp_path / target if target == "inside" else target
+        task = asyncio.create_task(store.download("", folder, progress=events))
+        async with asyncio.timeout(5):
+            assert [now async for now in events] == []
+        with pytest.raises(InvalidPathError):
+            await task
+
+
+async def test_a_listing_out_of_order_is_an_error_and_nothing_is_deleted(tmp_path, monkeypatch):
+    async with open_store("mem://order1") as source, open_store("mem://order2") as target:
+        await filled(source)
+        await target.put("stranger", b"s")
+        page = MemoryProvider.list_page
+
+        async def shuffled(self, prefix, /, **how):
+            found = await page(self, prefix, **how)
+            return replace(found, objects=[*reversed(found.objects)])
+
+        monkeypatch.setattr(MemoryProvider, "list_page", shuffled)
+        with pytest.raises(IntegrityError, match="out of order"):
+            await source.sync(target, delete=True)
+        monkeypatch.undo()
+        assert set(await content(target)) == {"stranger"}
 
 
 async def test_metadata_goes_along_where_both_sides_have_it():

@@ -1,0 +1,152 @@
+"""One object on its way: compared where that may do, else copied, verified and put on record."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from asyncstore.errors import AlreadyExistsError, IntegrityError, NotSupportedError
+from asyncstore.transfer import large
+from asyncstore.transfer.content import same
+from asyncstore.transfer.plan import Done
+from asyncstore.types import MiB
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from asyncstore.batch import Slot
+    from asyncstore.store import Store
+    from asyncstore.transfer.plan import Step
+    from asyncstore.transfer.record import Record
+    from asyncstore.transfer.report import Report
+    from asyncstore.types import ObjectMeta
+
+SMALL = 16 * MiB
+"""Objects of up to this are read and written in one piece."""
+
+_COMPARED = 2 * MiB  # bytes that a comparison holds
+
+
+class Carrier:
+    """Carries objects from one store to another.
+
+    Args:
+        source: read from.
+        target: written to.
+        record: told of what arrived.
+        report: counts what was done.
+        came: told of bytes that arrived, or were found to be there.
+        verify: compare alone; what differs is an error.
+        same_service: objects are copied at the service.
+        if_absent: create only.
+    """
+
+    def __init__(
+        self,
+        source: Store,
+        target: Store,
+        record: Record,
+        report: Report,
+        came: Callable[[int], None],
+        *,
+        verify: bool,
+        same_service: bool,
+        if_absent: bool,
+    ) -> None:
+        self._source = source
+        self._target = target
+        self._record = record
+        self._report = report
+        self._came = came
+        self._verify = verify
+        self._same_service = same_service
+        self._if_absent = if_absent
+
+    def cost(self, step: Step) -> int:
+        """Return the bytes that a step holds in memory."""
+        if step.verb == "compare":
+            return min(step.meta.size, _COMPARED)
+        return self._cost_of_copy(step.meta)
+
+    def _cost_of_copy(self, meta: ObjectMeta) -> int:
+        if self._same_service:
+            return 0
+        return meta.size if meta.size <= SMALL else large.held(meta.size, self._target)
+
+    async def carry(self, step: Step, slot: Slot) -> ObjectMeta:
+        """Do a step that compares or copies; return what is at the target then.
+
+        Raises:
+            StoreError: it could not be done, or, when verifying, the content differs.
+        """
+        if step.verb == "compare":
+            there = await self._compared(step)
+            if there is not None:
+                return there
+            if self._verify:
+                raise IntegrityError("the bytes differ")
+            await slot.swap(0, self._cost_of_copy(step.meta))
+        elif self._verify:
+            raise IntegrityError(step.reason)
+        before, after = await self._copy(step.meta)
+        _check(before, after)
+        self._on_record(before, after)
+        self._report.copied += 1
+        self._report.bytes += before.size
+        return after
+
+    async def _compared(self, step: Step) -> ObjectMeta | None:
+        """Return what is at the target if its content is the source's."""
+        there = step.there
+        assert there is not None  # noqa: S101 - else there is nothing to compare with
+        equal, here, there = await same(self._source, step.meta, self._target, there)
+        if not equal:
+            return None
+        self._on_record(here, there)
+        self._report.skipped += 1
+        self._came(step.meta.size)
+        return there
+
+    def _on_record(self, here: ObjectMeta, there: ObjectMeta) -> None:
+        if there.etag is not None:
+            self._record.add(here.key, Done(here.etag, here.size, there.etag))
+
+    async def _copy(self, meta: ObjectMeta) -> tuple[ObjectMeta, ObjectMeta]:
+        source, target, key = self._source, self._target, meta.key
+        if self._same_service:
+            with suppress(NotSupportedError):  # it ignores conditions: through here, then
+                return await self._at_once(meta)
+        if meta.size <= SMALL:
+            blob = await source.get(key, if_match=meta.etag)
+            after = await target.put(
+                key, blob.data, if_absent=self._if_absent, **large.kept(blob.meta, target)
+            )
+            self._came(meta.size)
+            return blob.meta, after
+        if not large.resumes(target):
+            return await self._at_once(meta)
+        if self._if_absent and await target.exists(key):
+            # An upload that is gone on with has no condition; this is as near as one can come.
+            raise AlreadyExistsError("there is an object")
+        going = large.Large(source, target, meta, self._record, self._came)
+        return await going.run(resumed=self._resumed)
+
+    async def _at_once(self, meta: ObjectMeta) -> tuple[ObjectMeta, ObjectMeta]:
+        key = meta.key
+        after = await self._source.copy(
+            key, key, to=self._target, if_match=meta.etag, if_absent=self._if_absent
+        )
+        self._came(meta.size)
+        return meta, after
+
+    def _resumed(self) -> None:
+        self._report.resumed += 1
+
+
+def _check(before: ObjectMeta, after: ObjectMeta) -> None:
+    """Compare what both sides say of the bytes: their number, and checksums of one kind."""
+    if before.size != after.size:
+        raise IntegrityError(f"{after.size} bytes were stored of {before.size}")
+    for kind in before.checksums.keys() & after.checksums.keys():
+        if before.checksums[kind] != after.checksums[kind]:
+            raise IntegrityError(f"the {kind} of what was stored differs")

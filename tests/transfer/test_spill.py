@@ -1,0 +1,64 @@
+"""What is put aside comes back as it was, in order, and is not in memory meanwhile."""
+
+from __future__ import annotations
+
+import tracemalloc
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from asyncstore.transfer import spill
+from asyncstore.transfer.plan import order
+from asyncstore.transfer.put_aside import Firsts
+from asyncstore.transfer.spill import Sorter
+from asyncstore.types import ObjectMeta
+
+KEYS = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=3)
+
+
+def taken(sorter):
+    found = []
+    while some := sorter.some():
+        found += some
+    sorter.close()
+    return found
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(KEYS, st.integers(0, 9)), max_size=40), st.integers(1, 7))
+def test_a_sorter_gives_each_key_once_by_its_bytes_with_what_came_last(given_pairs, run):
+    before, spill._RUN, spill._CHUNK = (spill._RUN, spill._CHUNK), run, 3
+    try:
+        sorter = Sorter()
+        for key, size in given_pairs:
+            sorter.add([ObjectMeta(key, size)])
+        found = taken(sorter)
+    finally:
+        spill._RUN, spill._CHUNK = before
+    wanted = dict(given_pairs)
+    assert [(meta.key, meta.size) for meta in found] == [
+        (key, wanted[key]) for key in sorted(wanted, key=order)
+    ]
+
+
+def test_what_is_put_aside_is_as_it_was_and_out_of_memory():
+    meta = ObjectMeta("k", 3, etag='"e"', version="v", checksums={"crc32c": "AAAA"})
+    assert spill.meta_of(spill.row_of(meta)) == meta
+    sorter = Sorter()
+    tracemalloc.start()
+    try:
+        for n in range(0, 100_000, 1000):
+            sorter.add([ObjectMeta(f"{m:08}", m, etag=f'"{m:032x}"') for m in range(n, n + 1000)])
+        count = 0
+        while some := sorter.some():
+            count += len(some)
+        assert count == 100_000
+        assert tracemalloc.get_traced_memory()[1] < 32 << 20
+    finally:
+        tracemalloc.stop()
+        sorter.close()
+
+
+def test_of_names_that_are_taken_for_one_the_first_is_told():
+    with Firsts(str.casefold) as firsts:
+        assert [firsts.first(key) for key in ("A", "a", "b", "A", "B")] == ["A", "A", "b", "A", "b"]
