@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from asyncstore.batch import Batch as Batch
     from asyncstore.batch import Outcome as Outcome
     from asyncstore.datasets import Dataset as Dataset
+    from asyncstore.datasets import connect as connect
     from asyncstore.datasets import copy as copy
     from asyncstore.datasets import dataset as dataset
     from asyncstore.datasets import delete as delete
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from asyncstore.datasets import exists as exists
     from asyncstore.datasets import list as list  # noqa: A004 - the old client's name
     from asyncstore.datasets import load as load
+    from asyncstore.datasets import make_private as make_private
+    from asyncstore.datasets import make_public as make_public
     from asyncstore.datasets import rename as rename
     from asyncstore.errors import AlreadyExistsError as AlreadyExistsError
     from asyncstore.errors import BatchError as BatchError
@@ -61,6 +64,7 @@ _HOMES = {
     "batch": ("Batch", "Outcome"),
     "datasets": (
         "Dataset",
+        "connect",
         "copy",
         "dataset",
         "delete",
@@ -68,6 +72,8 @@ _HOMES = {
         "exists",
         "list",
         "load",
+        "make_private",
+        "make_public",
         "rename",
     ),
     "errors": (

@@ -128,6 +128,15 @@ class StoreURL:
         )
 
 
+def organization_of(path: PathLike, /) -> str | None:
+    """Return the organisation's name where a path is `hub://organisation` and no more."""
+    found = _ORGANIZATION.fullmatch(path) if isinstance(path, str) else None
+    return None if found is None else found[1]
+
+
+_ORGANIZATION = re.compile(r"(?i:hub)://([A-Za-z0-9_\-]+)/?")
+
+
 def check_key(key: str, /) -> str:
     """Return `key` if every service can hold it under exactly this name.
 

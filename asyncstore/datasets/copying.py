@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Unpack
 
-from asyncstore.datasets import options
+from asyncstore.datasets import hubs, options
 from asyncstore.datasets.deleting import replace
 from asyncstore.datasets.finding import check_name, find_whole
 from asyncstore.datasets.handle import Dataset
@@ -66,14 +66,16 @@ async def copy(
         IntegrityError: the copy is not what was copied.
         StoreError: a service refused or failed. What was copied is deleted again.
     """
-    options.reach("copy", old, options.COPY, names=frozenset())
+    keywords = dict(old)
+    public = hubs.visibility(dest, keywords)
+    options.reach("copy", keywords, options.COPY, names=frozenset())
     further = options.reach("src_options", src_options or {})
     from_there = options.opener(
-        creds=src_creds, token=token, org_id=org_id, hub_url=hub_url, **further
+        creds=src_creds, token=token, org_id=org_id, hub_url=hub_url, mode="r", **further
     )
     further = options.reach("dest_options", dest_options or {})
     to_there = options.opener(
-        creds=dest_creds, token=token, org_id=org_id, hub_url=hub_url, **further
+        creds=dest_creds, token=token, org_id=org_id, hub_url=hub_url, mode="w", **further
     )
     async with AsyncExitStack() as stack:
         if isinstance(src, Dataset):
@@ -95,6 +97,7 @@ async def copy(
                     "copy", str(target.url)
                 )
             await replace(target, op="copy")
+        await hubs.register(target.store, meta, op="copy", public=public)
         await transfer("copy", source, target, width=num_workers or WIDTH, progressbar=progressbar)
     return Dataset(to_there(target.url), commit, meta, root.history, read_only=_WHY)
 

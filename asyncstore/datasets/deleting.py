@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import aclosing, asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Unpack
 
-from asyncstore.datasets import options
+from asyncstore.datasets import hubs, options
 from asyncstore.datasets.finding import find_whole
 from asyncstore.datasets.lock import WriteLock, acquire
 from asyncstore.datasets.site import Site, is_legal
@@ -71,7 +71,9 @@ async def delete(
         StoreError: the service refused or failed.
     """
     further = options.reach("delete", reach)
-    opener = options.opener(creds=creds, token=token, org_id=org_id, hub_url=hub_url, **further)
+    opener = options.opener(
+        creds=creds, token=token, org_id=org_id, hub_url=hub_url, mode="w", **further
+    )
     if "/.queries/" in str(path):
         raise NotSupportedError("saved views are deleted through their dataset, not by path")
     if force:
@@ -80,6 +82,7 @@ async def delete(
         found = await find_whole("delete", path, opener)
         async with found.site.store:
             await erase(found.site, found.root, op="delete", large_ok=large_ok)
+            await hubs.forget(found.site.store, op="delete")
     if verbose:
         print(f"{path} deleted")  # noqa: T201 - asked for
 
@@ -266,5 +269,8 @@ async def _clear_all(path: PathLike, opener: Opener) -> None:
         if root is not None:
             await _check_protection(site, root, "delete", DatasetError)
         elif await site.is_empty():
+            if await hubs.forget(store, op="delete"):
+                return  # an entry without files, as an interrupted call leaves it
             raise DatasetNotFoundError("nothing is there").at("delete", str(site.url))
         await clear(site)
+        await hubs.forget(store, op="delete")

@@ -7,6 +7,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from asyncstore.datasets import hubs
 from asyncstore.datasets.site import Root, Site, closing_on_error
 from asyncstore.errors import (
     DatasetNotFoundError,
@@ -59,11 +60,14 @@ async def find(op: str, path: PathLike, opener: Opener, /) -> Found:
         StoreError: the service does not tell.
     """
     trouble: StoreError
+    found: Found | None = None
     try:
-        found = await _read(path, opener)
+        # No name of a hub's has an `@`, and asking for one may leave an entry.
+        if not (hubs.is_hub(path) and _parted(path)[1] is not None):
+            found = await _read(path, opener)
     except (InvalidPathError, PermissionDeniedError, UnauthenticatedError) as error:
         # Rights may end at the dataset, so that the path with its version is out of reach.
-        found, trouble = None, error
+        trouble = error
     else:
         trouble = DatasetNotFoundError("no dataset is there").at(op, str(path))
     if found is not None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Unpack
 
-from asyncstore.datasets import options
+from asyncstore.datasets import hubs, options
 from asyncstore.errors import NotFoundError
 from asyncstore.format.keys import HISTORY, META
+from asyncstore.store import open_store
 from asyncstore.store._together import each
+from asyncstore.url import StoreURL, organization_of
 
 if TYPE_CHECKING:
     import builtins
@@ -17,6 +20,7 @@ if TYPE_CHECKING:
     from asyncstore.url import PathLike
 
 _WIDTH = 16
+_WORD = re.compile(r"[A-Za-z0-9_\-]+")
 _ROOT_FILES = frozenset({META, HISTORY})
 
 
@@ -32,7 +36,8 @@ async def list(  # noqa: A001 - the old client's name
     """Find the datasets at and below a path; what is inside a dataset is not looked at.
 
     Args:
-        path: a bucket, or a folder in one or on disk.
+        path: a bucket, or a folder in one or on disk; or a hub's organisation, as `hub://name`
+            or, with `token` or `hub_url`, by its name alone.
         creds, token, org_id, hub_url: as in `load`.
         reach: `endpoint_url` and the others, as in `open_store`.
 
@@ -43,6 +48,10 @@ async def list(  # noqa: A001 - the old client's name
         StoreError: the service does not tell: wrong credentials, no such bucket, unreachable.
     """
     further = options.reach("list", reach)
+    organization = _organization(path, named=token is not None or hub_url is not None)
+    if organization is not None:
+        async with open_store(organization, token=token, hub_url=hub_url, **further) as store:
+            return [f"{organization}/{name}" for name in await hubs.names(store)]
     opener = options.opener(creds=creds, token=token, org_id=org_id, hub_url=hub_url, **further)
     found: builtins.list[str] = []
     async with opener(path) as store:
@@ -60,6 +69,17 @@ async def list(  # noqa: A001 - the old client's name
             await each(level, look, width=_WIDTH)
             level = below
     return sorted(found)
+
+
+def _organization(path: PathLike, *, named: bool) -> StoreURL | None:
+    """Return the organisation that is meant, or `None` where a path below one or elsewhere is."""
+    if isinstance(path, StoreURL):
+        return path if path.scheme == "hub" and not path.path else None
+    name = organization_of(path)
+    # A word alone is a folder's name, unless it comes with what only a hub has a use for.
+    if name is None and named and isinstance(path, str) and _WORD.fullmatch(path):
+        name = path
+    return None if name is None else StoreURL("hub", name, "")
 
 
 async def _folders(store: Store, folder: str) -> builtins.list[str] | None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Unpack
+from typing import TYPE_CHECKING, Literal, Unpack
 
-from asyncstore.datasets import options
+from asyncstore.datasets import hubs, options
 from asyncstore.datasets.deleting import replace
 from asyncstore.datasets.finding import UnknownVersionError, check_name, explain, find
 from asyncstore.datasets.handle import Dataset
@@ -75,7 +75,9 @@ async def load(
         StoreError: the service refused or failed; forbidden is not absent.
     """
     reach = options.reach("load", more, options.LOAD)
-    access = options.Access(creds=creds, token=token, org_id=org_id, hub_url=hub_url, **reach)
+    access = options.Access(
+        creds=creds, token=token, org_id=org_id, hub_url=hub_url, mode=None, **reach
+    )
     opening = _Opening("load", read_only, verbose, lock_enabled, lock_timeout)
     return await opening.existing(path, access)
 
@@ -109,9 +111,13 @@ async def dataset(
         InvalidPathError: the last part is no name for a new dataset; `overwrite` of a version.
         StoreError: as in `load`.
     """
-    reach = options.reach("dataset", more, options.DATASET)
-    access = options.Access(creds=creds, token=token, org_id=org_id, hub_url=hub_url, **reach)
-    opening = _Opening("dataset", read_only, verbose, lock_enabled, lock_timeout)
+    keywords = dict(more)
+    public = hubs.visibility(path, keywords)
+    reach = options.reach("dataset", keywords, options.DATASET)
+    access = options.Access(
+        creds=creds, token=token, org_id=org_id, hub_url=hub_url, mode=None, **reach
+    )
+    opening = _Opening("dataset", read_only, verbose, lock_enabled, lock_timeout, public)
     if overwrite:
         return await opening.new(path, access, overwrite=True)
     try:
@@ -161,9 +167,13 @@ async def empty(
         InvalidPathError: the last part is no name for a dataset.
         StoreError: the service refused or failed.
     """
-    reach = options.reach("empty", more, options.EMPTY)
-    access = options.Access(creds=creds, token=token, org_id=org_id, hub_url=hub_url, **reach)
-    opening = _Opening("empty", False, verbose, lock_enabled, lock_timeout)
+    keywords = dict(more)
+    public = hubs.visibility(path, keywords)
+    reach = options.reach("empty", keywords, options.EMPTY)
+    access = options.Access(
+        creds=creds, token=token, org_id=org_id, hub_url=hub_url, mode=None, **reach
+    )
+    opening = _Opening("empty", False, verbose, lock_enabled, lock_timeout, public)
     return await opening.new(path, access, overwrite=overwrite)
 
 
@@ -189,7 +199,9 @@ async def exists(
             Forbidden is not absent.
     """
     further = options.reach("exists", reach)
-    opener = options.opener(creds=creds, token=token, org_id=org_id, hub_url=hub_url, **further)
+    opener = options.opener(
+        creds=creds, token=token, org_id=org_id, hub_url=hub_url, mode="r", **further
+    )
     async with opener(path) as store:
         if await Site(store).has_dataset():
             return True
@@ -206,16 +218,19 @@ class _Opening:
     verbose: bool
     lock_enabled: bool
     lock_timeout: float | None
+    public: bool = False
 
     async def existing(self, path: PathLike, access: Access) -> Dataset:
         """Open a dataset that exists."""
-        found = await find(self.op, path, options.opener(**access))
+        asked: Access = {**access, "mode": _MODES[self.read_only]}
+        found = await find(self.op, path, options.opener(**asked))
         async with closing_on_error(found.site.store):
             return await self._version(found.site, found.root, found.address)
 
     async def new(self, path: PathLike, access: Access, *, overwrite: bool) -> Dataset:
         """Create a dataset."""
-        store = options.opener(**access)(path)
+        asked: Access = {**access, "mode": "w"}
+        store = options.opener(**asked)(path)
         async with closing_on_error(store):
             check_name(self.op, path, store.url)
             site = Site(store)
@@ -229,8 +244,9 @@ class _Opening:
 
     async def _create(self, site: Site) -> Dataset:
         await check_empty(self.op, site)
-        lock = await self._lock(site, FIRST_COMMIT)
         meta, history = DatasetMeta(), History()
+        await hubs.register(site.store, meta, op=self.op, public=self.public)
+        lock = await self._lock(site, FIRST_COMMIT)
         try:
             await check_empty(self.op, site)
             await _put_new(site, META, meta.dump())
@@ -288,6 +304,7 @@ class _Opening:
     async def _try_lock(self, site: Site, commit: str) -> tuple[WriteLock | None, str | None]:
         """Take the version's lock, or say why the dataset is read-only without it."""
         try:
+            await hubs.check_rights(site.store, op=self.op)
             return await self._lock(site, commit), None
         except (DatasetLockedError, PermissionDeniedError) as error:
             if self.read_only is False:
@@ -300,6 +317,10 @@ class _Opening:
         if not self.lock_enabled or site.url.scheme == "mem":
             return None  # memory is one process's: there is nobody to lock out
         return await acquire(site.store, lock_key(commit), wait=self.lock_timeout)
+
+
+# What a hub is asked for, by `read_only`.
+_MODES: dict[bool | None, Literal["r", "w"] | None] = {True: "r", False: "w", None: None}
 
 
 def _commit(site: Site, root: Root, address: str | None, op: str) -> str:

@@ -8,16 +8,21 @@ and is otherwise a `NotSupportedError` that says what to do.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypedDict, Unpack, cast
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack, cast
 
+from asyncstore.datasets import hubs
 from asyncstore.errors import ConfigurationError, NotSupportedError
 from asyncstore.store import open_store
+from asyncstore.store._open import in_mode
+from asyncstore.types import Settings
+from asyncstore.url import StoreURL
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Mapping
 
     from asyncstore.layers import Event, RetryPolicy
+    from asyncstore.providers.hub.managed import ManagedCreds
     from asyncstore.store import Store
     from asyncstore.types import Durability
     from asyncstore.url import PathLike
@@ -46,6 +51,7 @@ class Access(Reach, total=False):
     token: str | None
     org_id: str | None
     hub_url: str | None
+    mode: Literal["r", "w"] | None
 
 
 class Old(TypedDict, total=False):
@@ -84,7 +90,7 @@ _OLD = {
     "indra": _Known((False,), "leave it out"),
     "local_cache_size": _Known((None, 0), _CACHE),
     "memory_cache_size": _Known((None, 0, 2000), _CACHE),
-    "public": _Known((False,), "only a hub makes a dataset public, or the bucket's own settings"),
+    "public": _Known((False,), "a hub makes data sets public; elsewhere the bucket's own settings"),
     "reset": _Known((False,), "reset it with Deep Lake 3.9"),
     "runtime": _Known((None,), "leave it out: there is no database engine"),
     "scheduler": _Known(("threaded", "serial"), "leave it out, and set num_workers"),
@@ -150,19 +156,46 @@ def opener(**access: Unpack[Access]) -> Callable[[PathLike], Store]:
 
     Raises:
         ConfigurationError: `creds={"creds_key": …}` with other keys, or without `org_id`.
-        NotSupportedError: `creds={"creds_key": …}`, which needs a hub.
     """
-    org_id, creds = access.get("org_id"), access.get("creds")
-    if isinstance(creds, dict) and "creds_key" in creds:
-        if len(creds) > 1:
-            raise ConfigurationError("creds={'creds_key': …} takes no other keys")
-        if not org_id:
-            raise ConfigurationError("creds={'creds_key': …} needs org_id=, whose key it is")
-        raise NotSupportedError("creds={'creds_key': …} needs a hub, which is not served yet")
-
-    keywords = {name: value for name, value in access.items() if name != "org_id"}
+    keywords = {name: value for name, value in access.items() if name not in ("org_id", "mode")}
+    managed = _managed(access)
+    if managed is not None:
+        keywords["creds"] = managed
+    mode = access.get("mode")
 
     def opened(path: PathLike) -> Store:
-        return open_store(path, **cast("Any", keywords))
+        url = StoreURL.parse(path)
+        hubs.check(url)
+        if managed is not None and url.scheme not in ("s3", "gcs"):
+            raise ConfigurationError(
+                f"creds={{'creds_key': …}} is for s3:// and gcs:// paths, not for {url}; a hub "
+                "finds the key of its own data sets by itself"
+            )
+        store = open_store(path, **cast("Any", keywords))
+        return in_mode(store, mode) if mode is not None and url.scheme == "hub" else store
 
     return opened
+
+
+def _managed(access: Access) -> ManagedCreds | None:
+    """Return the source of credentials that an organisation stored at a hub, where it is meant."""
+    creds, org_id = access.get("creds"), access.get("org_id")
+    if not (isinstance(creds, dict) and "creds_key" in creds):
+        return None
+    if len(creds) > 1:
+        raise ConfigurationError("creds={'creds_key': …} takes no other keys")
+    if not org_id:
+        raise ConfigurationError("creds={'creds_key': …} needs org_id=, whose key it is")
+    from asyncstore.providers.hub.managed import (  # noqa: PLC0415 - loads the HTTP engine
+        ManagedCreds,
+    )
+
+    bundle = access.get("ca_bundle")
+    settings = Settings(
+        token=access.get("token"),
+        hub_url=access.get("hub_url"),
+        endpoint_url=access.get("endpoint_url"),
+        allow_http=access.get("allow_http", False),
+        ca_bundle=None if bundle is None else str(bundle),
+    )
+    return ManagedCreds(org_id, creds["creds_key"], settings)

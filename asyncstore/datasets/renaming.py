@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Unpack
 
-from asyncstore.datasets import options
+from asyncstore.datasets import hubs, options
 from asyncstore.datasets.deleting import claimed, clear
 from asyncstore.datasets.finding import check_name, find_whole
 from asyncstore.datasets.handle import Dataset
@@ -41,9 +41,9 @@ async def rename(
 ) -> Dataset:
     """Give a dataset another name.
 
-    On disk that is one atomic rename of its folder. In a bucket, every object is copied at the
-    service, the copy is checked, and only then the old ones are deleted: at any moment one of
-    the two is whole.
+    At a hub that is one call, and nothing moves. On disk it is one atomic rename of its folder.
+    In a bucket, every object is copied at the service, the copy is checked, and only then the
+    old ones are deleted: at any moment one of the two is whole.
 
     Args:
         path: where it is, without a version.
@@ -64,18 +64,19 @@ async def rename(
             on the error say at which, and what to delete.
     """
     further = options.reach("rename", reach)
-    opener = options.opener(creds=creds, token=token, org_id=org_id, hub_url=hub_url, **further)
+    opener = options.opener(
+        creds=creds, token=token, org_id=org_id, hub_url=hub_url, mode="w", **further
+    )
     found = await find_whole("rename", path, opener)
     async with found.site.store:
         source, root = found.site, found.root
         target_url = _target(source.url, new_name)
         check_apart("rename", source.url, target_url)
         commit, meta = await source.main(root)
-        async with opener(target_url) as store:
-            target = Site(store)
-            await check_empty("rename", target)
-            if not await _move(source, root, target, opener):
-                await _copy_and_delete(source, root, target)
+        if source.url.scheme == "hub":
+            await _rename_at_hub(source, root, target_url)
+        else:
+            await _rename_in_storage(source, root, target_url, opener)
     return Dataset(opener(target_url), commit, meta, root.history, read_only=_WHY)
 
 
@@ -95,6 +96,29 @@ def _target(source: StoreURL, new_name: PathLike) -> StoreURL:
             f"it is not where {source} is; copy() it there, and delete() the old one"
         ).at("rename", str(target))
     return target
+
+
+async def _rename_at_hub(source: Site, root: Root, target: StoreURL) -> None:
+    """Change the name that the hub has for it; nothing moves."""
+    hubs.check(target)
+    async with claimed(source, root.heads) as claim:
+        await claim.before_write()
+        try:
+            await hubs.rename(source.store, target.path)
+        except AlreadyExistsError as error:
+            raise DatasetExistsError(f"the hub has one of that name: {error.message}").at(
+                "rename", str(target)
+            ) from None
+
+
+async def _rename_in_storage(
+    source: Site, root: Root, target_url: StoreURL, opener: Opener
+) -> None:
+    async with opener(target_url) as store:
+        target = Site(store)
+        await check_empty("rename", target)
+        if not await _move(source, root, target, opener):
+            await _copy_and_delete(source, root, target)
 
 
 async def _move(source: Site, root: Root, target: Site, opener: Opener) -> bool:

@@ -74,7 +74,7 @@ class Site:
         Raises:
             StoreError: the service does not tell; forbidden is not absent.
         """
-        return await self.store.exists(META) or await self.store.exists(HISTORY)
+        return await self._exists(META) or await self._exists(HISTORY)
 
     async def root(self) -> Root | None:
         """Read the dataset's root files, or return `None` where no dataset is.
@@ -94,9 +94,9 @@ class Site:
         meta, history = found[META], found[HISTORY]
         if meta is None and history is None:
             # Absent files do not tell an absent dataset from an absent bucket.
-            await self.store.exists(META)
+            await self._exists(META)
             return None
-        if history is None and await self.store.exists(HISTORY_PICKLED):
+        if history is None and await self._exists(HISTORY_PICKLED):
             raise NotSupportedError(
                 "the dataset's history is a pickle, which is not read because a pickle may run "
                 "code; open it once with Deep Lake 3.9 and commit"
@@ -165,6 +165,14 @@ class Site:
         except NotFoundError:
             if self.url.scheme != "file":
                 raise  # a bucket; a folder that is not there is empty
+
+    async def _exists(self, key: str) -> bool:
+        try:
+            return await self.store.exists(key)
+        except NotFoundError:
+            if self.url.scheme != "hub":
+                raise
+            return False  # that is how a hub says that it has no such data set, or shows none
 
     async def _read(self, key: str, parse: Callable[[Buffer], T]) -> T | None:
         try:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Literal
 
 from asyncstore import registry
 from asyncstore.errors import ConfigurationError
@@ -80,6 +81,7 @@ def open_store(
         creds=creds,
         token=token,
         hub_url=hub_url,
+        mode="r" if read_only else None,
         endpoint_url=endpoint_url,
         region=region,
         allow_http=allow_http,
@@ -105,6 +107,13 @@ def store_of(recipe: Recipe, url: StoreURL, prefix: str) -> Store:
     store = Store(live, url, prefix)
     live.belong_to(store)
     return store
+
+
+def in_mode(store: Store, mode: Literal["r", "w"] | None) -> Store:
+    """Return a store like one that was not used yet, which asks its hub for a mode."""
+    recipe = store._live.recipe  # noqa: SLF001 - a Store of ours
+    settings = recipe.settings.replace(mode=mode)
+    return store_of(replace(recipe, settings=settings), store.url, store.prefix)
 
 
 ORIGIN: ContextVar[str | None] = ContextVar("asyncstore.origin", default=None)

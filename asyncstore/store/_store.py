@@ -997,6 +997,7 @@ class Store:
             and theirs.provider is None
             and mine.url.scheme == theirs.url.scheme != "file"
             and mine.url.bucket == theirs.url.bucket
+            and (mine.url.scheme != "hub" or _set_of(mine.url) == _set_of(theirs.url))
             and mine.settings == theirs.settings
             and not other._live.read_only
         )
@@ -1151,3 +1152,8 @@ async def _batches(
 
 
 __all__ = ["Store"]
+
+
+def _set_of(url: StoreURL) -> str:
+    """Return the name of a hub's data set, which is a place and rights of its own."""
+    return url.path.partition("/")[0]

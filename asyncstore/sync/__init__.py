@@ -13,6 +13,7 @@ from asyncstore.errors import *  # noqa: F403 - the same errors
 from asyncstore.layers import RetryPolicy as RetryPolicy
 from asyncstore.sync._batch import Batch as Batch
 from asyncstore.sync._datasets import Dataset as Dataset
+from asyncstore.sync._datasets import connect as connect
 from asyncstore.sync._datasets import copy as copy
 from asyncstore.sync._datasets import dataset as dataset
 from asyncstore.sync._datasets import delete as delete
@@ -20,6 +21,8 @@ from asyncstore.sync._datasets import empty as empty
 from asyncstore.sync._datasets import exists as exists
 from asyncstore.sync._datasets import list as list  # noqa: A004 - the old client's name
 from asyncstore.sync._datasets import load as load
+from asyncstore.sync._datasets import make_private as make_private
+from asyncstore.sync._datasets import make_public as make_public
 from asyncstore.sync._datasets import rename as rename
 from asyncstore.sync._store import Store as Store
 from asyncstore.sync._store import open_store as open_store

@@ -330,3 +330,51 @@ def list(  # noqa: A001 - the old client's name
         _async.list, path, creds=creds, token=token, org_id=org_id, hub_url=hub_url, **reach
     )
     return run(call)
+
+
+def connect(
+    src_path: PathLike,
+    dest_path: PathLike | None = None,
+    *,
+    creds_key: str,
+    org_id: str | None = None,
+    ds_name: str | None = None,
+    token: str | None = None,
+    hub_url: str | None = None,
+    **reach: Unpack[Reach],
+) -> Dataset:
+    """Give a dataset in a bucket a hub's name. See `asyncstore.connect`."""
+    call = partial(
+        _async.connect,
+        src_path,
+        dest_path,
+        creds_key=creds_key,
+        org_id=org_id,
+        ds_name=ds_name,
+        token=token,
+        hub_url=hub_url,
+        **reach,
+    )
+    return _opened(call)
+
+
+def make_public(
+    path: PathLike,
+    *,
+    token: str | None = None,
+    hub_url: str | None = None,
+    **reach: Unpack[Reach],
+) -> None:
+    """Let everybody read a hub's dataset, without signing in. See `asyncstore.make_public`."""
+    run(partial(_async.make_public, path, token=token, hub_url=hub_url, **reach))
+
+
+def make_private(
+    path: PathLike,
+    *,
+    token: str | None = None,
+    hub_url: str | None = None,
+    **reach: Unpack[Reach],
+) -> None:
+    """Let members of its organisation alone read it. See `asyncstore.make_private`."""
+    run(partial(_async.make_private, path, token=token, hub_url=hub_url, **reach))

@@ -89,7 +89,7 @@ class FakeHub(SmallServer):
     def _change(self, call: Call) -> Reply:
         named = _NAMED.fullmatch(call.path)
         if call.method == "PUT" and named is not None:
-            return self._rename(*named.groups(), json.loads(call.body))
+            return self._rename(named[1], named[2], json.loads(call.body))
         if call.path == "/api/dataset/create":
             told = json.loads(call.body)
             self.known[told["tag"]] = told

@@ -148,19 +148,14 @@ async def test_many_small_local_writes_of_a_dataset_may_be_flushed_at_its_end(tm
         await asyncstore.load(tmp_path / "ds", durability="none")  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("name", FUNCTIONS)
-async def test_hub_paths_are_not_served_yet(name):
-    with pytest.raises(NotSupportedError, match="hub://"):
-        await getattr(asyncstore, name)("hub://org/ds")
-
-
-async def test_managed_credentials_need_their_organisation_and_a_hub():
+async def test_managed_credentials_need_their_organisation_and_a_bucket():
     with pytest.raises(ConfigurationError, match="no other keys"):
         await asyncstore.load("s3://bucket/ds", creds={"creds_key": "k", "x": 1}, org_id="o")
     with pytest.raises(ValueError, match="org_id"):
         await asyncstore.exists("s3://bucket/ds", creds={"creds_key": "k"})
-    with pytest.raises(NotSupportedError, match="hub"):
-        await asyncstore.empty("s3://bucket/ds", creds={"creds_key": "k"}, org_id="o")
+    for path in ("hub://o/ds", "mem://place"):
+        with pytest.raises(ConfigurationError, match="s3:// and gcs://"):
+            await asyncstore.empty(path, creds={"creds_key": "k"}, org_id="o")
 
 
 @pytest.mark.parametrize("name", ["a.b", "a b", "ä", "a@b", "a+b"])

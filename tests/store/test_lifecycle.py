@@ -66,11 +66,6 @@ def test_a_missing_extra_says_what_to_install(monkeypatch):
         open_store(PATH)
 
 
-def test_a_scheme_without_a_provider_says_so():
-    with pytest.raises(NotSupportedError, match="hub://"):
-        open_store("hub://org/set")
-
-
 def test_an_error_inside_a_provider_is_not_taken_for_a_missing_extra(monkeypatch):
     service = registry.Service("asyncstore.providers.none:connect", extra="x")
     monkeypatch.setitem(registry.SERVICES, "mem", service)

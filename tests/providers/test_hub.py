@@ -1,0 +1,89 @@
+"""The contract through a hub: over S3, and over Google's stand-in."""
+
+from __future__ import annotations
+
+import secrets
+
+import pytest
+
+from asyncstore.providers.gcs import GCSProvider
+from asyncstore.providers.gcs.session import Session
+from asyncstore.providers.hub import HubProvider
+from asyncstore.providers.s3 import S3Provider
+from asyncstore.testing import ProviderContract
+from asyncstore.testing.canary import CANARY_TOKEN
+from asyncstore.testing.fake_hub import FakeHub
+from asyncstore.testing.strict_gcs import StrictGCS
+from asyncstore.types import Settings
+from asyncstore.url import StoreURL
+
+SET = StoreURL.parse("hub://org/set")
+
+
+@pytest.fixture(scope="module")
+def strict_gcs():
+    with StrictGCS() as server:
+        server.tokens[CANARY_TOKEN] = "rw"
+        yield server
+
+
+@pytest.fixture(scope="module")
+def bucket(strict_gcs):
+    return strict_gcs.make_bucket()
+
+
+class HubContract(ProviderContract):
+    """One data set of one hub, and keys below its name."""
+
+    __test__ = False
+
+    @pytest.fixture
+    def root(self):
+        return f"set/contract-{secrets.token_hex(6)}/"
+
+    async def through(self, hub, beneath, **settings):
+        with hub:
+            hub.tokens[CANARY_TOKEN] = "ann"
+            settings = Settings(hub_url=hub.url, token=CANARY_TOKEN, **settings)
+            provider = HubProvider(SET, settings, beneath)
+            yield provider
+            await provider.aclose()
+
+
+class TestHubOverGCS(HubContract):
+    __test__ = True
+    server: StrictGCS
+
+    @pytest.fixture
+    async def provider(self, anyio_backend, strict_gcs, bucket, monkeypatch):
+        class AsGoogle(Session):
+            """Google's own endpoint has both APIs and keeps conditions, and so does this."""
+
+            is_google = True
+
+        monkeypatch.setattr("asyncstore.providers.gcs.provider.Session", AsGoogle)
+        self.server = strict_gcs
+        hub = FakeHub(f"gcs://{bucket}", lambda: {"gcs_oauth_token": CANARY_TOKEN})
+        hub.places["org/set"] = f"gcs://{bucket}/set"  # as long as the name here
+        made = self.through(
+            hub,
+            lambda url, settings: GCSProvider(url.bucket, settings),
+            endpoint_url=strict_gcs.url,
+        )
+        async for provider in made:
+            yield provider
+
+    async def open_uploads(self, provider, root):
+        return self.server.open_uploads
+
+
+class TestHubOverS3(HubContract):
+    __test__ = True
+
+    @pytest.fixture
+    async def provider(self, anyio_backend, ministack):
+        bucket = ministack.make_bucket()
+        hub = FakeHub(f"s3://{bucket}", lambda: ministack.creds)
+        made = self.through(hub, lambda url, settings: S3Provider(url.bucket, settings))
+        async for provider in made:
+            yield provider
