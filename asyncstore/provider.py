@@ -322,6 +322,19 @@ class ResumesUploads(Protocol):
 
 
 @runtime_checkable
+class Flushes(Protocol):
+    """Ability: bring to the disk what was acknowledged before it was there."""
+
+    async def flush(self) -> None:
+        """Return when everything that was written so far outlives a power cut.
+
+        Raises:
+            StoreError: something did not reach the disk.
+        """
+        ...
+
+
+@runtime_checkable
 class Diagnoses(Protocol):
     """Ability: tell what would be used and what the service supports, for `doctor`."""
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 from asyncstore.errors import StoreError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable
+    from collections.abc import AsyncIterable, Awaitable, Callable
 
 T = TypeVar("T")
 
@@ -69,9 +69,3 @@ async def each(
     if broken is not None:
         raise broken
     return failures
-
-
-async def stepping(items: Iterable[T]) -> AsyncIterator[T]:
-    """Return `items` as an async iterator."""
-    for item in items:
-        yield item

@@ -18,6 +18,7 @@ from asyncstore.cli.pipes import Pipes
 from asyncstore.cli.places import Place, Stores, sides
 from asyncstore.cli.text import count, human
 from asyncstore.cli.tree import scan
+from asyncstore.cli.trees import copy_trees
 from asyncstore.errors import InvalidPathError, NotFoundError, StoreError
 
 if TYPE_CHECKING:
@@ -37,9 +38,7 @@ def copy_options(function: Callable[..., Any]) -> Callable[..., Any]:
         click.option(
             "--workers",
             type=click.IntRange(1, 1024),
-            default=WORKERS,
-            show_default=True,
-            help="How many objects are under way at once.",
+            help="Most objects under way at once; by default cp -r finds by itself what pays.",
         ),
         click.option(
             "--if-absent",
@@ -75,6 +74,8 @@ async def cp(options: Options, output: Output, paths: Sequence[str], **how: Any)
 
     Every object is verified; failures are listed and the others go on (exit code 1). Nothing is
     ever half-written at its final name. Local links and special files are skipped, and said.
+    With -r, what is there already, and verified, is not copied again: after whatever stopped it,
+    run it again. Nothing is deleted; see sync for that.
 
     Between two services, the plain options are TARGET's and the --source-… options SOURCE's;
     within one service the plain options serve both, unless a --source-… option is given.
@@ -124,7 +125,7 @@ async def _run(
     move: bool,
     recursive: bool,
     if_absent: bool,
-    workers: int,
+    workers: int | None,
 ) -> int:
     if len(paths) < 2:  # noqa: PLR2004
         raise click.UsageError("write SOURCE and TARGET")
@@ -133,6 +134,9 @@ async def _run(
         return await _standard(options, output, paths, if_absent=if_absent, plain=not move)
     target = Place.parse(last)
     _check_names(sources, recursive=recursive)
+    places = [Place.parse(source, follow=not move) for source in sources]
+    if recursive and not move:
+        return await copy_trees(options, output, places, target, if_absent=if_absent, width=workers)
     began = time.monotonic()
     # A copy can be made again: one flush at the end holds as much as one for each file. A move
     # deletes the source, so that its target must be on the disk before.
@@ -142,11 +146,12 @@ async def _run(
         with output.progress("moved" if move else "copied") as progress:
             copier = _Copier(stores, options, output, progress, move=move, if_absent=if_absent)
             planner = Planner(stores, options, output, target, recursive=recursive, move=move)
-            jobs = planner.jobs([Place.parse(source, follow=not move) for source in sources])
+            jobs = planner.jobs(places)
             if len(sources) == 1 and not recursive:
                 async for job in jobs:
                     await copier.do(job)
                 return exits.OK
+            workers = workers or WORKERS
             failures = await each(jobs, copier.do, failed=output.error, workers=workers)
     failures += planner.refused
     verb = "moved" if move else "copied"

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 import click
 
-from asyncstore.cli.batch import WORKERS
 from asyncstore.cli.command import command
 from asyncstore.cli.options import Options, connection_options
 from asyncstore.cli.places import Place
@@ -66,9 +65,7 @@ _TIDY = 60.0  # seconds that tidying up may take
 @click.option(
     "--workers",
     type=click.IntRange(1, 1024),
-    default=WORKERS,
-    show_default=True,
-    help="How many chunks are under way at once.",
+    help="Most chunks under way at once; by default as many as pay, found by trying.",
 )
 @connection_options
 async def demo(
@@ -81,7 +78,7 @@ async def demo(
     keep: bool,
     chunks: int,
     seed: int,
-    workers: int,
+    workers: int | None,
 ) -> int:
     """Write a data set, list it, read it all back and verify every byte.
 

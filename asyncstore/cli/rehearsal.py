@@ -1,40 +1,38 @@
 """What `asyncstore demo` does: write, list, read and verify, with a count of everything.
 
-It uses the library as a program of a user would, and trusts nothing: what is read is compared
-with what was written by its SHA-256, and the listing with what was acknowledged.
+It uses the library as a program of a user would: `put_many` and `get_many` for many objects,
+`upload` and `download` for folders. It trusts nothing: what is read is compared with what was
+written by its SHA-256, and the listing with what was acknowledged.
 """
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import os
 import time
-from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from asyncstore import datasets
 from asyncstore.cli import chunks, exits
-from asyncstore.cli.batch import each, stepping
-from asyncstore.cli.copying import Measured, copy_object, sha256
-from asyncstore.cli.output import UNSEEN
+from asyncstore.cli.copying import sha256
+from asyncstore.cli.folders import moving
 from asyncstore.cli.text import count, human
 from asyncstore.cli.tree import kinds, scan
 from asyncstore.errors import IntegrityError, StoreError
 from asyncstore.store import open_store
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from asyncstore.cli.options import Options
     from asyncstore.cli.output import Output
     from asyncstore.cli.places import Place
     from asyncstore.store import Store
-    from asyncstore.types import ObjectMeta
+    from asyncstore.transfer import Report
 
-T = TypeVar("T")
-
-_FOLDER = "files/"
+_FOLDER = "files"
 _SMALL = 8 << 20
 
 
@@ -55,7 +53,7 @@ class Work:
         items: what.
         noun: what one is called.
         folder: where the files are, if they are files; `None` where each item makes itself.
-        prefix: what goes before their keys in the data set.
+        prefix: the folder of the data set in which they are; `""` or ends in `/`.
         left_out: how many files could not be taken; each was reported.
     """
 
@@ -89,7 +87,7 @@ def local_files(folder: str, output: Output) -> Work:
             {"type": "skipped", "kind": "empty folder", "count": len(tree.empty)},
         )
     items = [Item(file.key, file.size) for file in tree.files]
-    return Work(items, "file", root, _FOLDER, len(tree.refused))
+    return Work(items, "file", root, f"{_FOLDER}/", len(tree.refused))
 
 
 @dataclass(slots=True)
@@ -97,6 +95,11 @@ class _Tally:
     seconds: float = 0.0
     objects: int = 0
     bytes: int = 0
+
+    def add(self, size: int) -> None:
+        """Count one more object, of so many bytes."""
+        self.objects += 1
+        self.bytes += size
 
     def record(self, kind: str) -> dict[str, Any]:
         seconds = self.seconds or 1e-9
@@ -130,7 +133,7 @@ class Rehearsal:
     output: Output
     place: Place
     work: Work
-    workers: int
+    workers: int | None
     made: bool = False
     written: dict[str, tuple[int, bytes]] = field(default_factory=dict)
     _failures: list[StoreError] = field(default_factory=list)
@@ -141,28 +144,26 @@ class Rehearsal:
         Raises:
             DatasetExistsError: something is at the place already.
         """
-        async with AsyncExitStack() as stores:
-            source = folder = None
-            if self.work.folder is not None:
-                source = open_store(self.work.folder, read_only=True)
-                await stores.enter_async_context(source)
-            async with await datasets.empty(self.place.text, **self._reach()) as data:
-                self.made = True
-                self.output.remark(
-                    f"data set  {self.place.url()}", {"type": "dataset", "url": self.place.url()}
-                )
-                tally, began = _Tally(), time.monotonic()
-                await self._write(data.store, source, tally)
-            # Closing flushed what was written to disk: that belongs to the time.
-            tally.seconds = time.monotonic() - began
-            self._say("wrote", tally)
-            if download_to is not None:
-                folder = open_store(download_to, durability="deferred")
-                await stores.enter_async_context(folder)
-            again = datasets.load(self.place.text, read_only=True, **self._reach())
-            async with await again as data:
-                await self._list(data.store)
-                await self._read(data.store, folder)
+        async with await datasets.empty(self.place.text, **self._reach()) as data:
+            self.made = True
+            self.output.remark(
+                f"data set  {self.place.url()}", {"type": "dataset", "url": self.place.url()}
+            )
+            tally, began = _Tally(), time.monotonic()
+            if self.work.folder is None:
+                await self._put(data.store, tally)
+            else:
+                await self._upload(data.store, self.work.folder, tally)
+        # Closing flushed what was written to disk: that belongs to the time.
+        tally.seconds = time.monotonic() - began
+        self._say("wrote", tally)
+        again = datasets.load(self.place.text, read_only=True, **self._reach())
+        async with await again as data:
+            await self._list(data.store)
+            if download_to is None:
+                await self._read(data.store)
+            else:
+                await self._download(data.store, download_to)
         return self._verdict()
 
     async def remove(self) -> None:
@@ -177,21 +178,51 @@ class Rehearsal:
             access["durability"] = "deferred"  # flushed once, when the data set is closed
         return access
 
-    async def _write(self, store: Store, source: Store | None, tally: _Tally) -> None:
-        async def one(item: Item) -> None:
-            key = self.work.prefix + item.key
-            if source is None:
-                size, digest = await _write_made(store, key, item)
-            else:
-                size, digest = await _write_file(store, key, item, source)
-            progress.advance(size)
-            self.written[key] = (size, digest)
-            tally.objects += 1
-            tally.bytes += size
+    # ---- writing
+
+    async def _put(self, store: Store, tally: _Tally) -> None:
+        def pairs() -> Iterator[tuple[str, bytes]]:
+            for item in self.work.items:
+                yield self.work.prefix + item.key, item.make()
 
         total = sum(item.size for item in self.work.items)
         with self.output.progress("writing", total=total) as progress:
-            await self._each(self.work.items, one)
+            async with store.put_many(pairs(), width=self.workers) as puts:
+                async for outcome in puts:
+                    key, data = outcome.item
+                    if outcome.error is not None:
+                        self._failed(outcome.error)
+                    elif outcome.result().size != len(data):
+                        stored = outcome.result().size
+                        self._fail(
+                            IntegrityError(f"{stored} bytes were stored of {len(data)}"), "put", key
+                        )
+                    else:
+                        self.written[key] = (len(data), hashlib.sha256(data).digest())
+                        tally.add(len(data))
+                        progress.advance(len(data))
+
+    async def _upload(self, store: Store, folder: str, tally: _Tally) -> None:
+        """Write the files; what they hold is read from them, whatever was sent."""
+        with self.output.progress("writing") as progress:
+            report = await store.upload(
+                folder, _FOLDER, width=self.workers, progress=moving(progress)
+            )
+        self._tell_failures(report)
+        failed = {failure.key for failure in report.failures}
+        items = [item for item in self.work.items if item.key not in failed]
+        self.written = await asyncio.to_thread(_digests, folder, items, self.work.prefix)
+        for size, _ in self.written.values():
+            tally.add(size)
+
+    def _tell_failures(self, report: Report) -> None:
+        """Say what failed, but for names that no store takes: those were said before."""
+        known = {item.key for item in self.work.items}
+        for failure in report.failures:
+            if failure.key in known:
+                self._failed(failure.error)
+
+    # ---- listing
 
     async def _list(self, store: Store) -> None:
         """Compare what the store lists with what was written."""
@@ -212,29 +243,58 @@ class Rehearsal:
             {"type": "listed", "objects": len(listed), "seconds": round(seconds, 3)},
         )
 
-    async def _read(self, store: Store, folder: Store | None) -> None:
-        """Read everything back, to a folder or through memory, and compare every byte."""
+    # ---- reading
+
+    async def _read(self, store: Store) -> None:
+        """Read everything back through memory, and compare every byte."""
         tally, began = _Tally(), time.monotonic()
-
-        async def one(key: str) -> None:
-            size, digest = self.written[key]
-            name = key.removeprefix(self.work.prefix)
-            if folder is None:
-                found = await _digest(store, key, size)
-            else:
-                await copy_object(store, key, folder, name)
-                found = await _digest(folder, name, size)
-            progress.advance(size)
-            if found != digest:
-                raise IntegrityError("what was read is not what was written").at(
-                    "get", str(store.url.join(key))
-                )
-            tally.objects += 1
-            tally.bytes += size
-
+        small = [key for key, (size, _) in self.written.items() if size <= _SMALL]
         total = sum(size for size, _ in self.written.values())
         with self.output.progress("reading", total=total) as progress:
-            await self._each(list(self.written), one)
+            async with store.get_many(small, width=self.workers) as got:
+                async for outcome in got:
+                    if outcome.error is not None:
+                        self._failed(outcome.error)
+                        continue
+                    data = outcome.result().data
+                    self._compare(outcome.item, hashlib.sha256(data).digest(), tally)
+                    progress.advance(len(data))
+            for key in self.written.keys() - set(small):
+                try:
+                    async with store.stream(key) as stream:
+                        self._compare(key, await sha256(stream), tally)
+                except StoreError as error:
+                    self._failed(error)
+        self._say_read(tally, began)
+
+    async def _download(self, store: Store, folder: str) -> None:
+        """Read everything back into a folder, and compare every byte of its files."""
+        tally, began = _Tally(), time.monotonic()
+        source = store / _FOLDER if self.work.folder is not None else store
+        keys = [key.removeprefix(self.work.prefix) for key in self.written]
+        with self.output.progress("reading") as progress:
+            report = await source.download(
+                keys, folder, width=self.workers, progress=moving(progress)
+            )
+        for failure in report.failures:
+            self._failed(failure.error)
+        failed = {failure.key for failure in report.failures}
+        items = [Item(key, 0) for key in keys if key not in failed]
+        found = await asyncio.to_thread(_digests, folder, items, self.work.prefix)
+        for key, (_, digest) in found.items():
+            self._compare(key, digest, tally)
+        self._say_read(tally, began)
+
+    def _compare(self, key: str, digest: bytes, tally: _Tally) -> None:
+        size, written = self.written[key]
+        if digest == written:
+            tally.add(size)
+        else:
+            self._fail(IntegrityError("what was read is not what was written"), "get", key)
+
+    # ---- saying
+
+    def _say_read(self, tally: _Tally, began: float) -> None:
         tally.seconds = time.monotonic() - began
         self._say("read", tally)
         verified = tally.objects == len(self.written)
@@ -243,9 +303,6 @@ class Rehearsal:
             "every byte, by SHA-256",
             {"type": "verified", "objects": tally.objects, "ok": verified},
         )
-
-    async def _each(self, items: Sequence[T], work: Callable[[T], Awaitable[None]]) -> None:
-        await each(stepping(items), work, failed=self._failed, workers=self.workers)
 
     def _say(self, what: str, tally: _Tally) -> None:
         self.output.remark(f"{what:9} {tally.text(self.work.noun)}", tally.record(what))
@@ -263,36 +320,11 @@ class Rehearsal:
         return exits.FAILED if self._failures or self.work.left_out else exits.OK
 
 
-async def _write_made(store: Store, key: str, item: Item) -> tuple[int, bytes]:
-    data = item.make()
-    meta = await store.put(key, data)
-    _stored(store, key, meta, len(data))
-    return len(data), hashlib.sha256(data).digest()
-
-
-async def _write_file(store: Store, key: str, item: Item, source: Store) -> tuple[int, bytes]:
-    if item.size <= _SMALL:
-        blob = await source.get(item.key)
-        meta = await store.put(key, blob.data)
-        _stored(store, key, meta, len(blob))
-        return len(blob), hashlib.sha256(blob.data).digest()
-    async with source.stream(item.key) as stream:
-        measured = Measured(stream, UNSEEN, hashed=True)
-        meta = await store.put_stream(key, measured, size=stream.meta.size)
-    _stored(store, key, meta, measured.size)
-    return measured.size, measured.digest
-
-
-def _stored(store: Store, key: str, meta: ObjectMeta, size: int) -> None:
-    if meta.size != size:
-        raise IntegrityError(f"{meta.size} bytes were stored of {size}").at(
-            "put", str(store.url.join(key))
-        )
-
-
-async def _digest(store: Store, key: str, size: int) -> bytes:
-    """Return the SHA-256 of an object."""
-    if size <= _SMALL:
-        return hashlib.sha256((await store.get(key)).data).digest()
-    async with store.stream(key) as stream:
-        return await sha256(stream)
+def _digests(folder: str, items: Sequence[Item], prefix: str) -> dict[str, tuple[int, bytes]]:
+    """Return size and SHA-256 of files, by key in the data set; blocks."""
+    found: dict[str, tuple[int, bytes]] = {}
+    for item in items:
+        with open(os.path.join(folder, item.key), "rb") as file:
+            digest = hashlib.file_digest(file, "sha256").digest()
+            found[prefix + item.key] = (file.tell(), digest)
+    return found

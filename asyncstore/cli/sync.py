@@ -9,6 +9,7 @@ import click
 
 from asyncstore.cli import exits
 from asyncstore.cli.command import command
+from asyncstore.cli.folders import below, carry
 from asyncstore.cli.options import connection_options, source_options
 from asyncstore.cli.places import Place, Stores, sides
 from asyncstore.errors import NotFoundError
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from asyncstore.cli.options import Options
     from asyncstore.cli.output import Output
     from asyncstore.store import Store
-    from asyncstore.transfer import Progress, Report
+    from asyncstore.transfer import Report
 
 _FILE = click.Path(dir_okay=False)
 
@@ -75,12 +76,12 @@ async def sync(
     """Make the folder TARGET hold what the folder SOURCE holds; skip what is there, verified.
 
     What is there is skipped by checksum, or because an earlier run wrote and verified it and
-    nothing has changed since; never by name, size or time alone. Run it again after whatever
-    stopped it: it goes on, also within large files. Failures are listed and the others go on
-    (exit code 1); nothing is deleted then.
+    nothing has changed since; never by name, size or time alone. How much there is to do is said
+    before it is done. Run it again after whatever stopped it: it goes on, also within large
+    files. Failures are listed and the others go on (exit code 1); nothing is deleted then.
     """
     async with _opened(options, source, target) as (here, there):
-        report = await _run(output, here, there, "sync", dry_run=dry_run, **how)
+        report = await carry(output, here, there, "sync", dry_run=dry_run, **how)
     if dry_run:
         for verb, key in report.planned:
             if verb != "skip":
@@ -108,8 +109,15 @@ async def verify(options: Options, output: Output, *, source: str, target: str, 
     async with _opened(options, source, target) as (here, there):
         return _end(
             output,
-            await _run(
-                output, here, there, "verify", delete=not how["keys_from"], verify=True, **how
+            await carry(
+                output,
+                here,
+                there,
+                "verify",
+                plan=False,
+                delete=not how["keys_from"],
+                verify=True,
+                **how,
             ),
         )
 
@@ -124,33 +132,14 @@ async def _opened(options: Options, source: str, target: str) -> AsyncIterator[t
     async with Stores(options) as stores:
         own = sides(options, here, there)
         one, other = await stores.at(here, source=own), await stores.at(there)
-        yield _below(one, here), _below(other, there)
-
-
-def _below(store: Store, place: Place) -> Store:
-    return store.child(place.key) if place.key else store
-
-
-async def _run(output: Output, source: Store, target: Store, title: str, **how: Any) -> Report:
-    from asyncstore.store._transfers import transfer  # noqa: PLC0415 - help needs no store
-
-    with output.progress(title) as bar:
-        done = total = 0
-
-        def tell(now: Progress) -> None:
-            nonlocal done, total
-            bar.expect(now.bytes_total - total)
-            bar.advance(now.bytes - done)
-            done, total = now.bytes, now.bytes_total
-
-        return await transfer(source, target, title, progress=tell, **how)
+        yield below(one, here), below(other, there)
 
 
 def _end(output: Output, report: Report) -> int:
     for failure in report.failures:
         output.error(failure.error)
     facts = report.as_dict()
-    del facts["planned"]
+    del facts["planned"], facts["plan"]
     facts["failed"] = len(report.failures)
     output.remark(str(report), {"type": "report", **facts})
     return exits.OK if report.ok else exits.FAILED

@@ -49,20 +49,24 @@ class Tree:
         return sum(file.size for file in self.files)
 
 
-def scan(folder: str) -> Tree:
+def scan(folder: str, *, files: bool = True) -> Tree:
     """List everything below `folder`, which may itself be reached through links.
+
+    Args:
+        folder: its path.
+        files: list the files that can be copied too, of which there may be many.
 
     Raises:
         OSError: the folder itself cannot be read.
     """
     tree = Tree()
     with os.scandir(folder) as entries:
-        _scan(tree, list(entries), "")
+        _scan(tree, list(entries), "", files=files)
     tree.files.sort(key=lambda file: file.key)
     return tree
 
 
-def _scan(tree: Tree, entries: list[os.DirEntry[str]], prefix: str) -> None:
+def _scan(tree: Tree, entries: list[os.DirEntry[str]], prefix: str, *, files: bool) -> None:
     waiting = [(prefix, entries)]
     while waiting:
         prefix, entries = waiting.pop()
@@ -76,7 +80,7 @@ def _scan(tree: Tree, entries: list[os.DirEntry[str]], prefix: str) -> None:
                         waiting.append((f"{key}/", inside))
                     else:
                         tree.empty.append(entry.path)
-                else:
+                elif files or not entry.is_file(follow_symlinks=False):
                     _add(tree, entry, key)
             except InvalidPathError as error:
                 tree.refused.append(error.at("read", entry.path))

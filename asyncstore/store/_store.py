@@ -697,7 +697,6 @@ class Store:
                 progress=progress,
                 width=width,
                 budget=budget,
-                flush=there.aclose,
             )
 
     async def upload(

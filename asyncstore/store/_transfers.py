@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from anyio.to_thread import run_sync
 
 from asyncstore.errors import ConfigurationError, InvalidPathError
+from asyncstore.provider import Flushes, ability
 from asyncstore.store import _many
 from asyncstore.transfer.keys import read_keys, write_failures
 from asyncstore.transfer.names import folds
@@ -21,7 +22,7 @@ from asyncstore.transfer.show import ended, shown
 from asyncstore.url import StoreURL
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+    from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 
     from asyncstore.errors import StoreError
     from asyncstore.store._store import Store
@@ -51,7 +52,6 @@ async def transfer(
     settled: Callable[[Step, ObjectMeta | None, StoreError | None], None] | None = None,
     width: int | None = None,
     budget: int = _many.BUDGET,
-    flush: Callable[[], Awaitable[None]] | None = None,
 ) -> Report:
     """Run the engine between two stores; see `Store.sync`."""
     with ended(progress):
@@ -59,7 +59,7 @@ async def transfer(
             raise ConfigurationError('include and exclude are lists of patterns: write ["*.txt"]')
         if width is not None and width < 1:
             raise ConfigurationError(f"width={width}: at least 1")
-        _check_apart(source, target)
+        _check_apart(source, target, delete=delete)
         if keys_from is not None:
             if keys is not None:
                 raise ConfigurationError("keys and keys_from exclude each other")
@@ -84,6 +84,8 @@ async def transfer(
                 tell=tell,
                 settled=settled,
             )
+            flushes = ability(target.provider, Flushes)
+            flush = None if flushes is None else flushes.flush
             report = await Transfer(source, target, record, how, flush=flush).run()
         if failures_to is not None:
             await run_sync(write_failures, failures_to, report.failures)
@@ -108,10 +110,11 @@ async def beside(
             yield store
 
 
-def _check_apart(source: Store, target: Store) -> None:
-    """Refuse a target in the source, or the other way round: it would never end, or delete."""
+def _check_apart(source: Store, target: Store, *, delete: bool) -> None:
+    """Refuse a target in the source; and a source in the target, where it would be deleted."""
     one, other = _place(source), _place(target)
-    if one[:2] == other[:2] and (one[2].startswith(other[2]) or other[2].startswith(one[2])):
+    inside = other[2].startswith(one[2]) or (delete and one[2].startswith(other[2]))
+    if one[:2] == other[:2] and inside:
         raise InvalidPathError(f"{source.url} and {target.url}: one lies in the other")
 
 
@@ -119,7 +122,7 @@ def _place(store: Store) -> tuple[str, str, str]:
     url = store.url
     path = os.path.realpath(url.path) if url.scheme == "file" else url.path
     service = f"{url.scheme}://{url.bucket}"
-    return service, _endpoint(store), f"{path.rstrip('/')}/"
+    return service, _endpoint(store), f"{path.strip('/')}/".lstrip("/")
 
 
 def _endpoint(store: Store) -> str:

@@ -73,16 +73,15 @@ class Carrier:
             return 0
         return meta.size if meta.size <= SMALL else large.held(meta.size, self._target)
 
-    async def carry(self, step: Step, slot: Slot) -> ObjectMeta:
-        """Do a step that compares or copies; return what is at the target then.
+    async def carry(self, step: Step, slot: Slot) -> ObjectMeta | None:
+        """Do a step that compares or copies; return what was written, `None` where nothing was.
 
         Raises:
             StoreError: it could not be done, or, when verifying, the content differs.
         """
         if step.verb == "compare":
-            there = await self._compared(step)
-            if there is not None:
-                return there
+            if await self._is_same(step):
+                return None
             if self._verify:
                 raise IntegrityError("the bytes differ")
             await slot.swap(0, self._cost_of_copy(step.meta))
@@ -95,17 +94,16 @@ class Carrier:
         self._report.bytes += before.size
         return after
 
-    async def _compared(self, step: Step) -> ObjectMeta | None:
-        """Return what is at the target if its content is the source's."""
+    async def _is_same(self, step: Step) -> bool:
+        """Whether what is at the target has the source's content."""
         there = step.there
         assert there is not None  # noqa: S101 - else there is nothing to compare with
         equal, here, there = await same(self._source, step.meta, self._target, there)
-        if not equal:
-            return None
-        self._on_record(here, there)
-        self._report.skipped += 1
-        self._came(step.meta.size)
-        return there
+        if equal:
+            self._on_record(here, there)
+            self._report.skipped += 1
+            self._came(step.meta.size)
+        return equal
 
     def _on_record(self, here: ObjectMeta, there: ObjectMeta) -> None:
         if there.etag is not None:

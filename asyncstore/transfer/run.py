@@ -56,8 +56,8 @@ class How:
         same_service: objects are copied at the service.
         fold: the target takes some different keys for one.
         tell: called about the progress.
-        settled: called about each object that is done with: what is at the target now, where
-            that was written, and why it failed if it did.
+        settled: called about each object that is done with: what was written, where anything
+            was, and why it failed if it did.
     """
 
     include: Sequence[str] = ()
@@ -83,7 +83,7 @@ class Transfer:
         target: written to.
         record: of earlier runs; not loaded yet.
         how: what is asked for.
-        flush: brings what was written to the target's disk; `None` where each write did.
+        flush: brings what was written to the target's disk; `None` where each write is there.
     """
 
     def __init__(
@@ -245,7 +245,7 @@ class Transfer:
                 await run_sync(self._record.end, key)
 
     async def _each(self, work: Steps) -> None:
-        batch: Batch[Step, ObjectMeta] = Batch(
+        batch: Batch[Step, ObjectMeta | None] = Batch(
             work.all(),
             self._work,
             cost=self._carrier.cost,
@@ -262,8 +262,8 @@ class Transfer:
                 if self._record.due:
                     await run_sync(self._record.save)
 
-    async def _work(self, step: Step, slot: Slot) -> Sequence[Outcome[Step, ObjectMeta]]:
-        outcome: Outcome[Step, ObjectMeta] = Outcome(step, 0)
+    async def _work(self, step: Step, slot: Slot) -> Sequence[Outcome[Step, ObjectMeta | None]]:
+        outcome: Outcome[Step, ObjectMeta | None] = Outcome(step, 0)
         self._under_way += 1
         try:
             outcome.value = await self._carrier.carry(step, slot)

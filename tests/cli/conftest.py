@@ -33,6 +33,12 @@ class Ended:
         return [json.loads(line)["error"] for line in self.err.splitlines()]
 
 
+@pytest.fixture(autouse=True)
+def state(tmp_path_factory, monkeypatch):
+    """Keep the records of transfers out of the user's own folder."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
+
+
 @pytest.fixture
 def cli() -> Callable[..., Ended]:
     """Run `asyncstore` with words, here; returns its exit code and what it printed."""

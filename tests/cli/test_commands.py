@@ -185,8 +185,38 @@ def test_cp_recursive_down_and_up_again_keeps_the_tree(cli, filled, tmp_path):
 
 def test_cp_recursive_says_what_it_did(cli, filled):
     records = cli("cp", "-r", "--json", f"{filled}/a", f"{filled}/copy").records
-    assert records[-1] == {"type": "copied", "objects": 3, "bytes": 55, "failed": 0}
+    said = {"type": "copied", "objects": 3, "bytes": 55, "skipped": 0, "failed": 0}
+    assert records[-1] == said
     assert len(records) == 4
+
+
+def test_cp_recursive_copies_again_only_what_is_not_there_as_it_is_here(cli, filled, tmp_path):
+    target = tmp_path / "tree"
+    assert cli("cp", "-r", filled, target).code == 0
+    (target / "top.txt").write_text("this is not")
+    (target / "a" / "one.txt").unlink()
+    last = cli("cp", "-r", "--json", filled, target).records[-1]
+    assert (last["objects"], last["skipped"], last["failed"]) == (2, 2, 0)
+    assert (target / "top.txt").read_text() == "this is top.txt"
+
+
+def test_cp_recursive_if_absent_leaves_what_is_there_and_says_so(cli, filled, tmp_path):
+    target = tmp_path / "tree"
+    target.mkdir()
+    (target / "top.txt").write_text("mine")
+    ended = cli("cp", "-r", "--if-absent", "--json", filled, target)
+    assert ended.code == 1
+    assert [error["type"] for error in ended.errors] == ["AlreadyExistsError"]
+    assert ended.records[-1]["objects"] == 3
+    assert (target / "top.txt").read_text() == "mine"
+
+
+def test_cp_recursive_takes_single_objects_and_several_sources_too(cli, filled, tmp_path):
+    ended = cli("cp", "-r", f"{filled}/a", f"{filled}/top.txt", tmp_path / "into")
+    assert ended.code == 0, ended.err
+    assert keys(cli, tmp_path / "into") == ["a/b/three.txt", "a/one.txt", "a/two.txt", "top.txt"]
+    assert cli("cp", "-r", f"{filled}/top.txt", tmp_path / "into" / "one").code == 0
+    assert (tmp_path / "into" / "one").read_text() == "this is top.txt"
 
 
 def test_cp_of_an_absent_folder_is_not_found_and_writes_nothing(cli, filled):

@@ -135,9 +135,9 @@ def test_a_download_goes_only_to_an_empty_folder(cli, tmp_path):
 
 
 def test_a_wrong_byte_is_found(cli, tmp_path, monkeypatch):
-    from asyncstore.store import Store
+    from asyncstore.providers.local import LocalProvider
 
-    right = Store.get
+    right = LocalProvider.get
 
     async def wrong(self, key, /, **options):
         blob = await right(self, key, **options)
@@ -147,7 +147,7 @@ def test_a_wrong_byte_is_found(cli, tmp_path, monkeypatch):
             blob.data = data
         return blob
 
-    monkeypatch.setattr(Store, "get", wrong)
+    monkeypatch.setattr(LocalProvider, "get", wrong)
     ended = cli("demo", tmp_path / "demo", "--chunks", "40")
     assert ended.code == 7
     assert "what was read is not what was written" in ended.err

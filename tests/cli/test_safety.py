@@ -6,8 +6,9 @@ import sys
 
 import pytest
 
+from asyncstore.providers.memory import MemoryProvider
 from asyncstore.store import Store
-from asyncstore.types import ObjectMeta
+from asyncstore.types import ObjectMeta, Page
 
 
 @pytest.fixture
@@ -58,12 +59,12 @@ def test_mv_keeps_the_source_where_the_copy_fails(cli, photo, tmp_path):
 
 @pytest.mark.parametrize("key", ["../evil", "a/../../evil", "/etc/evil", "a//evil", "a/./evil"])
 def test_a_hostile_listing_writes_nothing_outside_the_target(cli, tmp_path, monkeypatch, key):
-    async def listing(self, prefix="", /, **options):
-        yield ObjectMeta(f"tree/{key}", 4)
-        yield ObjectMeta("tree/good", 4)
+    async def listing(self, prefix, /, **_):
+        return Page(sorted([ObjectMeta(f"tree/{key}", 4), good], key=lambda meta: meta.key))
 
     assert cli("cp", "-", "mem://hostile/tree/good", stdin=b"good").code == 0
-    monkeypatch.setattr(Store, "list", listing)
+    good = ObjectMeta("tree/good", 4)
+    monkeypatch.setattr(MemoryProvider, "list_page", listing)
     target = tmp_path / "in" / "target"
     ended = cli("cp", "-r", "mem://hostile/tree", target)
     assert ended.code == 1

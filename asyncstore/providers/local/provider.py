@@ -243,6 +243,10 @@ class LocalProvider:
         """See `Diagnoses.diagnose`."""
         return await self._run("diagnose", "", self._facts)
 
+    async def flush(self) -> None:
+        """See `Flushes.flush`."""
+        await self._run("flush", "", self._flush.finish)
+
     async def aclose(self) -> None:
         """See `Provider.aclose`; with deferred durability, everything is on the disk then."""
         await self._run("close", "", self._flush.finish)
