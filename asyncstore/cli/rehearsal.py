@@ -257,7 +257,7 @@ class Rehearsal:
                         self._failed(outcome.error)
                         continue
                     data = outcome.result().data
-                    self._compare(outcome.item, hashlib.sha256(data).digest(), tally)
+                    self._compare(str(outcome.item), hashlib.sha256(data).digest(), tally)
                     progress.advance(len(data))
             for key in self.written.keys() - set(small):
                 try:
