@@ -11,18 +11,24 @@ import click
 
 import asyncstore
 from asyncstore.cli import exits
+from asyncstore.cli.account import login, logout, register, whoami
 from asyncstore.cli.cat import cat
 from asyncstore.cli.cp import cp, mv
+from asyncstore.cli.creds import creds
 from asyncstore.cli.demo import demo
 from asyncstore.cli.doctor import doctor
 from asyncstore.cli.du import du
+from asyncstore.cli.group import Group
 from asyncstore.cli.head import head
+from asyncstore.cli.hub import hub
 from asyncstore.cli.ls import ls
 from asyncstore.cli.options import Options, connection_options, output_options
+from asyncstore.cli.org import org
 from asyncstore.cli.output import Output
 from asyncstore.cli.presign import presign
 from asyncstore.cli.rm import rm
 from asyncstore.cli.sync import sync, verify
+from asyncstore.cli.tokens import tokens
 from asyncstore.errors import BatchError, StoreError
 
 if TYPE_CHECKING:
@@ -30,13 +36,8 @@ if TYPE_CHECKING:
     from typing import TextIO
 
 
-class Group(click.Group):
-    """A group that lists its commands in the order in which they were added."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        """Return the commands' names."""
-        del ctx
-        return list(self.commands)
+class App(Group):
+    """The group of all, which ends its help with the exit codes."""
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the exit codes."""
@@ -45,7 +46,7 @@ class Group(click.Group):
             formatter.write_dl([(str(code), text) for code, text in exits.MEANINGS.items()])
 
 
-@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=App, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(
     asyncstore.__version__, prog_name="asyncstore", message="%(prog)s %(version)s"
 )
@@ -54,12 +55,17 @@ class Group(click.Group):
 def app() -> None:
     """Store, read and move data on S3, Google Cloud Storage and disk.
 
-    A PATH is s3://bucket/key, gs://bucket/key (or gcs://, gcp://), or a local path. The options
-    here may also be written behind the command.
+    A PATH is s3://bucket/key, gs://bucket/key (or gcs://, gcp://), hub://organisation/name/key, or
+    a local path. The options here may also be written behind the command.
     """
 
 
-for _command in (ls, cat, head, cp, mv, sync, verify, rm, du, presign, demo, doctor):
+_COMMANDS = (
+    *(ls, cat, head, cp, mv, sync, verify, rm, du, presign),
+    *(register, login, logout, whoami, tokens, creds, org, hub),
+    *(demo, doctor),
+)
+for _command in _COMMANDS:
     app.add_command(_command)
 
 

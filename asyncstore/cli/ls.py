@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -9,12 +10,16 @@ import click
 from asyncstore.cli.command import command
 from asyncstore.cli.options import Options, connection_options
 from asyncstore.cli.places import Place, Stores
+from asyncstore.cli.reach import hub_client
 from asyncstore.cli.text import human, stamp
+from asyncstore.url import organization_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import AsyncIterator, Mapping
 
     from asyncstore.cli.output import Output
+    from asyncstore.providers.hub.api import Entry
+    from asyncstore.providers.hub.client import HubClient
     from asyncstore.store import Store
     from asyncstore.types import ObjectMeta
 
@@ -25,6 +30,7 @@ if TYPE_CHECKING:
         ("asyncstore ls s3://bucket", "what is in a bucket"),
         ("asyncstore ls -lH s3://bucket/photos", "with sizes and times"),
         ("asyncstore ls -r photos", "everything below a local folder"),
+        ("asyncstore ls hub://acme", "an organisation's data sets"),
         ("asyncstore ls -r --json gs://bucket | head -1", "for a script, key by key"),
     ],
 )
@@ -36,11 +42,15 @@ if TYPE_CHECKING:
 async def ls(
     options: Options, output: Output, path: str, *, long: bool, recursive: bool, in_units: bool
 ) -> None:
-    """List a folder, a bucket or an object.
+    """List a folder, a bucket or an object, or a hub's organisation as hub://ORG.
 
     Folders end in `/`. Where PATH is a folder and an object at once, the folder is listed; an
     object is listed by its name.
     """
+    organization = organization_of(path)
+    if organization is not None:
+        await _datasets(options, output, organization, long=long)
+        return
     place = Place.parse(path)
     rows = _Rows(output, place, long=long, in_units=in_units)
     async with Stores(options) as stores:
@@ -52,6 +62,33 @@ async def ls(
             await _one_level(store, place, rows)
         if rows.count == 0 and not place.is_root and not place.is_local_folder:
             rows.item(await store.head(place.key))
+
+
+async def _datasets(options: Options, output: Output, organization: str, *, long: bool) -> None:
+    """List an organisation's data sets; `long` asks for what hubs of others do not tell."""
+    async with hub_client(options) as client:
+        names = [] if long else await client.names(organization)
+        entries = [entry async for entry in _entries(client, organization)] if long else []
+    for name in names:
+        url = f"hub://{organization}/{name}"
+        output.result(f"{name}/", {"type": "dataset", "url": url, "name": name})
+    for entry in entries:
+        record = {"type": "dataset", "url": f"hub://{organization}/{entry.name}", **asdict(entry)}
+        seen = "public" if entry.public else "private"
+        line = f"{entry.created_at or '-':20}  {seen:7}  {entry.location or '-':4}  {entry.name}/"
+        output.result(line, record)
+
+
+async def _entries(client: HubClient, organization: str) -> AsyncIterator[Entry]:
+    from asyncstore.providers.hub.api import HubAPI  # noqa: PLC0415 - help needs no HTTP
+
+    cursor: str | None = None
+    while True:
+        page, cursor = await HubAPI(client).datasets(organization, cursor=cursor)
+        for entry in page:
+            yield entry
+        if cursor is None:
+            return
 
 
 async def _one_level(store: Store, place: Place, rows: _Rows) -> None:

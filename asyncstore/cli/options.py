@@ -27,6 +27,7 @@ class Connection:
     creds: str | None = None
     allow_http: bool = False
     ca_bundle: str | None = None
+    hub_url: str | None = None
 
     @property
     def is_given(self) -> bool:
@@ -47,6 +48,7 @@ class Connection:
             "region": self.region,
             "ca_bundle": self.ca_bundle,
             "creds": self._creds(scheme),
+            "hub_url": self.hub_url if scheme == "hub" else None,
         }
         if self.allow_http:
             given["allow_http"] = True
@@ -147,7 +149,13 @@ _CONNECTION: tuple[tuple[str, str, dict[str, Any]], ...] = (
             "help": "Certificate authorities to trust, in place of the system's.",
         },
     ),
+    (
+        "--hub",
+        "hub_url",
+        {"metavar": "URL", "help": "The hub's address, in place of the one signed in to."},
+    ),
 )
+_OF_HUBS = ("allow_http", "ca_bundle", "hub_url")
 
 
 def output_options(command: F) -> F:
@@ -165,6 +173,14 @@ def connection_options(command: F) -> F:
     """Add the options that say how to reach a store."""
     for name, to, attrs in reversed(_CONNECTION):
         command = _option(name, to=to, target="connection", **attrs)(command)
+    return command
+
+
+def hub_options(command: F) -> F:
+    """Add the options that say how to reach a hub."""
+    for name, to, attrs in reversed(_CONNECTION):
+        if to in _OF_HUBS:
+            command = _option(name, to=to, target="connection", **attrs)(command)
     return command
 
 

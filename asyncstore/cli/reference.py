@@ -14,6 +14,7 @@ import click
 from asyncstore.cli import exits
 from asyncstore.cli.app import app
 from asyncstore.cli.command import Command
+from asyncstore.cli.group import leaves
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -68,17 +69,18 @@ def reference() -> str:
                 shared="\n".join(_options(app.params, _ONLY_THERE)),
             )
         ]
-        for name in app.list_commands(ctx):
-            command = app.get_command(ctx, name)
+        for words, command in leaves(app):
             if isinstance(command, Command):
-                parts.append("\n".join(_command(command, ctx, own)))
+                parts.append("\n".join(_command(words, command, ctx, own)))
     return "\n".join(parts)
 
 
-def _command(command: Command, parent: click.Context, shared: set[str]) -> Iterator[str]:
-    with click.Context(command, parent=parent, info_name=command.name) as ctx:
+def _command(
+    words: str, command: Command, parent: click.Context, shared: set[str]
+) -> Iterator[str]:
+    with click.Context(command, parent=parent, info_name=words) as ctx:
         usage = " ".join(command.collect_usage_pieces(ctx))
-        yield f"## {command.name}\n"
+        yield f"## {words}\n"
         yield f"```\n{ctx.command_path} {usage}\n```\n"
         yield f"{inspect.cleandoc(command.help or '')}\n"
         if any(

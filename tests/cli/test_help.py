@@ -11,14 +11,15 @@ import pytest
 
 from asyncstore.cli.app import app
 from asyncstore.cli.command import Command
+from asyncstore.cli.group import leaves
 from asyncstore.cli.reference import reference
 
 ROOT = Path(__file__).parents[2]
-COMMANDS = sorted(app.commands)
+COMMANDS = dict(leaves(app))
 EXAMPLES = [
     pytest.param(example.line, id=example.line)
-    for name in COMMANDS
-    if isinstance(command := app.commands[name], Command)
+    for command in COMMANDS.values()
+    if isinstance(command, Command)
     for example in command.examples
 ]
 
@@ -30,9 +31,9 @@ def test_the_reference_is_what_the_help_says():
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_a_commands_help_has_its_options_and_examples(cli, name):
-    command = app.commands[name]
+    command = COMMANDS[name]
     assert isinstance(command, Command)
-    text = cli(name, "--help").out
+    text = cli(*name.split(), "--help").out
     assert command.examples
     for example in command.examples:
         assert example.line in text

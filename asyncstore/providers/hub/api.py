@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from asyncstore.providers.hub.client import HubClient
+    from asyncstore.providers.hub.login import Hub
 
 T = TypeVar("T")
 
@@ -121,6 +122,11 @@ class HubAPI:
 
     def __init__(self, client: HubClient) -> None:
         self._client = client
+
+    @property
+    def hub(self) -> Hub:
+        """The hub, and who asks it."""
+        return self._client.hub
 
     async def bootstrap(self, code: str, username: str, email: str, password: Secret) -> str:
         """Make the first administrator, with the code that the server printed; return the name."""
