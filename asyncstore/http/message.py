@@ -61,7 +61,10 @@ class Origin(NamedTuple):
     @property
     def is_loopback(self) -> bool:
         """Whether the host is this machine by name or by number."""
-        return self.host in ("localhost", "::1") or self.host.startswith("127.")
+        first, *rest = self.host.split(".")  # `127.evil.example` is a name, of anybody's
+        return self.host in ("localhost", "::1") or (
+            first == "127" and all(part.isdecimal() for part in rest)
+        )
 
     def __str__(self) -> str:
         return f"{self.scheme}://{self.authority}"

@@ -8,7 +8,6 @@ identity of this machine's own. What ends is told by the hub's clock and kept by
 
 from __future__ import annotations
 
-import ipaddress
 import os
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.request import getproxies_environment
@@ -20,6 +19,7 @@ from asyncstore.errors import (
     NotSupportedError,
 )
 from asyncstore.http import Origin
+from asyncstore.http.nowhere import is_nowhere, numeric
 from asyncstore.url import StoreURL
 
 if TYPE_CHECKING:
@@ -34,8 +34,6 @@ FOLDER_VARIABLE = "ASYNCSTORE_HUB_FOLDER"
 
 _LONGEST_LIFE = 43_200.0
 _SAME_CLOCK = 2.0  # seconds; a `Date` has whole ones
-_METADATA_HOSTS = frozenset({"metadata", "metadata.google.internal", "instance-data"})
-_METADATA = frozenset(map(ipaddress.ip_address, ("fd00:ec2::254", "100.100.100.200")))
 _PAIR = ("aws_access_key_id", "aws_secret_access_key")
 _S3 = (*_PAIR, "aws_session_token", "endpoint_url", "aws_region", "region")
 
@@ -145,9 +143,8 @@ def permits(hub: Hub, settings: Settings, /) -> Callable[[str], bool] | None:
     near = hub.is_near or bool(getproxies_environment())
 
     def permit(address: str) -> bool:
-        ip = ipaddress.ip_address(address.partition("%")[0])
-        ip = getattr(ip, "ipv4_mapped", None) or ip
-        return not _is_nowhere(ip) and (near or not ip.is_loopback)
+        ip = numeric(address)
+        return ip is not None and not is_nowhere(address) and (near or not ip.is_loopback)
 
     return permit
 
@@ -224,24 +221,10 @@ def _check_address(url: str, *, near: bool, allow_http: bool) -> None:
             f"the hub leads to {origin}, where credentials would travel over plain HTTP; pass "
             "allow_http=True if the network is your own"
         )
-    if origin.host in _METADATA_HOSTS or _is_nowhere(_ip(origin.host)):
+    if is_nowhere(origin.host):
         raise ConfigurationError(f"the hub leads to {origin}, where no storage is")
     if origin.is_loopback and not near:
         raise ConfigurationError(
             f"the hub leads to {origin}, which is this machine, and is not on it itself; pass "
             "endpoint_url= if you mean it"
         )
-
-
-def _ip(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    try:
-        return ipaddress.ip_address(host)
-    except ValueError:
-        return None
-
-
-def _is_nowhere(ip: ipaddress.IPv4Address | ipaddress.IPv6Address | None) -> bool:
-    """Whether nobody's storage is at an address, but maybe a machine's own secrets."""
-    if ip is None:
-        return False
-    return ip.is_link_local or ip.is_multicast or ip.is_unspecified or ip in _METADATA
