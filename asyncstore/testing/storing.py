@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import sys
 import time
@@ -87,10 +86,11 @@ def _serve(folder: str, port: int) -> None:
         lifespan="on",
         log_level="warning",
         access_log=False,
+        proxy_headers=False,
         backlog=4096,
         timeout_graceful_shutdown=2,
     )
-    asyncio.run(uvicorn.Server(config).serve())
+    uvicorn.Server(config).run()
 
 
 if __name__ == "__main__":

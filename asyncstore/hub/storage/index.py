@@ -7,15 +7,20 @@ same file. Keys are their UTF-8 bytes, so that they sort as S3 sorts them.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import sqlite3
 import threading
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
+
+from asyncstore.hub.storage.batching import Batching
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+    from asyncstore.hub.storage.batching import Job
     from asyncstore.hub.storage.committing import Change
     from asyncstore.hub.storage.files import Files
 
@@ -150,6 +155,44 @@ def prepare(db: sqlite3.Connection) -> None:
     db.execute(f"PRAGMA user_version={_VERSION}")
 
 
+class Finder(Batching):
+    """The thread that looks objects up, one after another, many for each hop.
+
+    Args:
+        index: where to look.
+    """
+
+    def __init__(self, index: Index) -> None:
+        self._index = index
+        super().__init__("hub-storage-find")
+
+    async def find(self, bucket: str, key: bytes) -> Entry | None:
+        """Return an object, without holding its files."""
+        found: Entry | None = await self.submit(partial(self._index.find, bucket, key))
+        return found
+
+    async def hold(self, bucket: str, key: bytes) -> Entry | None:
+        """Return an object whose files stay until they are released.
+
+        The files of a caller that is cancelled are held no longer.
+        """
+        future = self.submit(partial(self._index.hold, bucket, key))
+        try:
+            found: Entry | None = await asyncio.shield(future)
+        except asyncio.CancelledError:
+            future.add_done_callback(self._index.let_go)
+            raise
+        return found
+
+    def carry_out(self, jobs: list[Job]) -> None:
+        """Look up."""
+        for job in jobs:
+            try:
+                job.result = job.call()
+            except (sqlite3.Error, ValueError) as error:
+                job.error = error
+
+
 class Index:
     """Reads the index, from any thread.
 
@@ -194,6 +237,13 @@ class Index:
             if entry is not None and entry.extents:
                 self._files.hold(entry.names)
         return entry
+
+    def let_go(self, future: asyncio.Future[Entry | None]) -> None:
+        """Release what was held for somebody who is not there any more."""
+        if not future.cancelled() and future.exception() is None:
+            entry = future.result()
+            if entry is not None:
+                self._files.release(entry.names)
 
     def scan(self, bucket: str, first: bytes, end: bytes | None) -> Iterator[Listed]:
         """Yield objects in the order of their keys, from one on and up to another, exclusive."""

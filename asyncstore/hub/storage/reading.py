@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from asyncstore.hub.storage.files import Files
-    from asyncstore.hub.storage.index import Entry, Index
+    from asyncstore.hub.storage.index import Entry, Finder
     from asyncstore.hub.storage.intake import Share
     from asyncstore.hub.storage.request import Request
 
@@ -37,57 +37,50 @@ class _Slice(NamedTuple):
     end: int
     status: int
 
+    @property
+    def whole(self) -> bool:
+        """Whether it is the object."""
+        return self.status == 200  # noqa: PLR2004
 
-async def get(request: Request, index: Index, files: Files, share: Share) -> Reply:
+
+async def get(request: Request, finder: Finder, files: Files, share: Share) -> Reply:
     """Answer GetObject."""
-    bucket, key = request.bucket, request.key.encode()
-
-    def open_it() -> tuple[Reply, Held | None]:
-        entry = index.hold(bucket, key)
-        held = Held(files, entry.names, share) if entry is not None else None
-        try:
-            reply, entry, span = _head(request, entry)
-            if entry.data is not None:
-                reply.body = entry.data[span.start : span.end]
-            elif held is not None and span.start < span.end:
-                held.extents = cut(entry.extents, span.start, span.end)
-                if span.end - span.start > share.batch:
-                    return reply, held
-                reply.body = held.read(span.end - span.start)
-        except BaseException:
-            if held is not None:
-                held.close()
-            raise
-        if held is not None:
-            held.close()
-        return reply, None
-
-    reply, held = await threads.run(open_it, dispose=_close)
-    if held is not None:
-        held.begin()
-        reply.stream = held
+    entry = await finder.hold(request.bucket, request.key.encode())
+    if entry is None:
+        raise no_such_key()
+    held = Held(files, entry.names, share)
+    try:
+        reply, span = _head(request, entry)
+        if entry.data is not None:
+            reply.body = entry.data if span.whole else entry.data[span.start : span.end]
+        elif span.start < span.end:
+            held.extents = cut(entry.extents, span.start, span.end)
+            if span.end - span.start > share.batch:
+                held.begin()
+                reply.stream = held
+                return reply
+            reply.body = await held.next()
+    except BaseException:
+        held.close()
+        raise
+    held.close()
     return reply
 
 
-async def head(request: Request, index: Index) -> Reply:
+async def head(request: Request, finder: Finder) -> Reply:
     """Answer HeadObject."""
-    entry = await threads.run(lambda: index.find(request.bucket, request.key.encode()))
+    entry = await finder.find(request.bucket, request.key.encode())
+    if entry is None:
+        raise no_such_key()
     return _head(request, entry)[0]
 
 
-def _close(opened: tuple[Reply, Held | None]) -> None:
-    if opened[1] is not None:
-        opened[1].close()
-
-
-def _head(request: Request, entry: Entry | None) -> tuple[Reply, Entry, _Slice]:
-    """Return the answer's head, the object, and which of its bytes are asked for."""
-    if entry is None:
-        raise no_such_key()
+def _head(request: Request, entry: Entry) -> tuple[Reply, _Slice]:
+    """Return the answer's head, and which of the object's bytes are asked for."""
     status = conditions.check_read(request.headers, entry)
     headers = describe(entry)
     if status != 200:  # noqa: PLR2004
-        return Reply(status, {"etag": headers["etag"]}), entry, _Slice(0, 0, status)
+        return Reply(status, {"etag": headers["etag"]}), _Slice(0, 0, status)
     span = _span(request, entry)
     for name, value in request.query.items():
         if name in _OVERRIDES:
@@ -102,7 +95,7 @@ def _head(request: Request, entry: Entry | None) -> tuple[Reply, Entry, _Slice]:
     if "partNumber" in request.query and entry.about.parts:
         headers["x-amz-mp-parts-count"] = str(len(entry.about.parts))
     headers["content-length"] = str(span.end - span.start)
-    return Reply(span.status, headers), entry, span
+    return Reply(span.status, headers), span
 
 
 def describe(entry: Entry) -> dict[str, str]:
@@ -237,4 +230,5 @@ class Held:
             self._shares = False
             self._share.leave()
         names, self._names = self._names, []
-        self._files.release(names)
+        if names:
+            self._files.release(names)

@@ -7,6 +7,7 @@ comes twice is refused, and so is whatever has two readings.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import re
 import secrets
 from dataclasses import dataclass, field
@@ -31,6 +32,8 @@ HEAD_MAX = 24 << 10
 _PATH_MAX = 12 << 10
 _QUERY_PARAMETERS_MAX = 64
 _DRAIN_MAX = 4 << 20
+_SESSION = secrets.token_hex(4).upper()
+_NUMBERS = itertools.count(secrets.randbits(24))
 _ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 # What may come twice, since nothing here reads it.
 _MAY_REPEAT = frozenset(
@@ -125,7 +128,7 @@ class Request:
         self.pairs: list[tuple[str, str]] = []
         self.query: dict[str, str] = {}
         self.headers: dict[str, str] = {}
-        self.id = secrets.token_hex(8).upper()
+        self.id = f"{_SESSION}{next(_NUMBERS):010X}"
         self.grant: Grant
 
     def parse(self) -> None:

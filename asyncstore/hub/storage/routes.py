@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from asyncstore.hub.storage import copying, documents, listing, multipart, reading, uploads, writing
 from asyncstore.hub.storage.conditions import known_writes
-from asyncstore.hub.storage.faults import Refused, denied
+from asyncstore.hub.storage.faults import Refused, denied, no_such_key
 from asyncstore.hub.storage.intake import Intake, Share
 from asyncstore.hub.storage.request import Reply, document
 from asyncstore.wire.s3 import XMLNS
@@ -17,7 +17,7 @@ from asyncstore.wire.s3 import XMLNS
 if TYPE_CHECKING:
     from asyncstore.hub.storage.committing import Committer
     from asyncstore.hub.storage.files import Files
-    from asyncstore.hub.storage.index import Index
+    from asyncstore.hub.storage.index import Finder, Index
     from asyncstore.hub.storage.request import Request
     from asyncstore.hub.storage.signing import Claim
 
@@ -40,11 +40,13 @@ class Routes:
 
     Args:
         index, files: where everything is.
+        finder: looks objects up.
         committer: what changes it.
     """
 
-    def __init__(self, index: Index, files: Files, committer: Committer) -> None:
+    def __init__(self, index: Index, files: Files, finder: Finder, committer: Committer) -> None:
         self._index = index
+        self._finder = finder
         self._files = files
         self._committer = committer
         self._coming, self._going = Share(), Share()
@@ -64,7 +66,8 @@ class Routes:
         if not request.key:
             return await self._bucket(request, claim, key)
         if not request.grant.covers(request.bucket, request.key):
-            raise denied()
+            # Whether the data set's folder is an object is what some ask first; it never is.
+            raise no_such_key() if _is_folder(request) else denied()
         if _OTHERS & request.query.keys():
             raise _not_here()
         if request.query.get("versionId", "null") != "null":
@@ -99,10 +102,10 @@ class Routes:
 
     async def _read(self, request: Request) -> Reply:
         if request.method == "HEAD":
-            return await reading.head(request, self._index)
+            return await reading.head(request, self._finder)
         if "uploadId" in request.query:
             return await uploads.parts(request, self._index)
-        return await reading.get(request, self._index, self._files, self._going)
+        return await reading.get(request, self._finder, self._files, self._going)
 
     async def _put(self, request: Request, claim: Claim, key: bytes) -> Reply:
         copied = "x-amz-copy-source" in request.headers
@@ -133,6 +136,10 @@ class Routes:
             body = await Intake(request, claim, key, whole=False).document(documents.BODY_MAX)
             return await multipart.complete(request, body, self._committer)
         raise _no_method()
+
+
+def _is_folder(request: Request) -> bool:
+    return request.method in READS and f"{request.key}/" == request.grant.prefix
 
 
 def _buckets(request: Request) -> Reply:

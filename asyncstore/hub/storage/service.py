@@ -16,7 +16,7 @@ from asyncstore.hub.storage.committing import Committer
 from asyncstore.hub.storage.faults import Refused, denied
 from asyncstore.hub.storage.files import Files, flush_folder
 from asyncstore.hub.storage.grants import Keyring
-from asyncstore.hub.storage.index import Index, after_prefix, connect, is_used, prepare
+from asyncstore.hub.storage.index import Finder, Index, after_prefix, connect, is_used, prepare
 from asyncstore.hub.storage.request import Gone, Pace, Reply, Request
 from asyncstore.hub.storage.routes import READS, REGION, Routes
 from asyncstore.hub.storage.verifying import Verifier
@@ -66,6 +66,7 @@ class Storage:
         self._files = Files(os.path.join(self._folder, "data"))
         self._index = Index(os.path.join(self._folder, "index.sqlite3"), self._files)
         self._committer: Committer | None = None
+        self._finder: Finder | None = None
         self._routes: Routes | None = None
         self._lock = -1
         self._verifier = Verifier(self._keys, clock)
@@ -85,7 +86,8 @@ class Storage:
         if self._committer is None:
             db = await threads.run(self._prepare, dispose=lambda db: db.close())
             self._committer = Committer(db, self._files.forget)
-            self._routes = Routes(self._index, self._files, self._committer)
+            self._finder = Finder(self._index)
+            self._routes = Routes(self._index, self._files, self._finder, self._committer)
             before = int((self._clock() - UPLOAD_LIFE) * 1000)
             while await self._committer.run(lambda c: multipart.remove_old(c, before, _BATCH)):
                 pass
@@ -116,8 +118,10 @@ class Storage:
     async def aclose(self) -> None:
         """Finish what is being written, and let go of the folder; twice is as once."""
         committer, self._committer = self._committer, None
-        if committer is not None:
+        finder, self._finder = self._finder, None
+        if committer is not None and finder is not None:
             await committer.aclose()
+            await finder.aclose()
             await threads.run(self._close)
 
     def _close(self) -> None:
