@@ -9,11 +9,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from anyio.to_thread import run_sync
-
 from asyncstore.errors import ConfigurationError, InvalidPathError
 from asyncstore.provider import Flushes, ability
 from asyncstore.store import _many
+from asyncstore.transfer.blocking import in_thread
 from asyncstore.transfer.keys import read_keys, write_failures
 from asyncstore.transfer.names import folds
 from asyncstore.transfer.record import Record, record_path
@@ -63,11 +62,11 @@ async def transfer(
         if keys_from is not None:
             if keys is not None:
                 raise ConfigurationError("keys and keys_from exclude each other")
-            keys = await run_sync(read_keys, keys_from)
+            keys = await in_thread(read_keys, keys_from)
         if keys is not None and delete:
             raise ConfigurationError("delete needs everything that is at the source, not some keys")
         is_folder = target.url.scheme == "file" and not (dry_run or verify)
-        record = await run_sync(_record, source, target)
+        record = await in_thread(_record, source, target)
         with shown(progress, title) as tell:
             how = How(
                 include=include,
@@ -80,7 +79,7 @@ async def transfer(
                 width=width,
                 budget=budget,
                 same_service=source._same_service(target),  # noqa: SLF001 - a Store
-                fold=is_folder and await run_sync(folds, Path(str(target.url))),
+                fold=is_folder and await in_thread(folds, Path(str(target.url))),
                 tell=tell,
                 settled=settled,
             )
@@ -88,7 +87,7 @@ async def transfer(
             flush = None if flushes is None else flushes.flush
             report = await Transfer(source, target, record, how, flush=flush).run()
         if failures_to is not None:
-            await run_sync(write_failures, failures_to, report.failures)
+            await in_thread(write_failures, failures_to, report.failures)
         return report
 
 
@@ -105,7 +104,7 @@ async def beside(
         url = StoreURL.parse(path)
         if url.scheme != "file":
             raise InvalidPathError(f"{url} is no local folder; store.sync takes any other store")
-        url = replace(url, path=await run_sync(os.path.realpath, url.path))
+        url = replace(url, path=await in_thread(os.path.realpath, url.path))
         async with open_store(url, durability=durability) as store:
             yield store
 

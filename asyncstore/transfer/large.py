@@ -18,7 +18,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import anyio
-from anyio.to_thread import run_sync
 
 from asyncstore.errors import (
     DeadlineError,
@@ -32,6 +31,7 @@ from asyncstore.errors import (
 from asyncstore.plan import part_size
 from asyncstore.provider import ResumesUploads
 from asyncstore.transfer import sums
+from asyncstore.transfer.blocking import in_thread
 from asyncstore.transfer.record import Begun
 from asyncstore.types import MiB, Span
 
@@ -131,7 +131,7 @@ class Large:
             part = part_size(meta.size, self._target.provider.limits, preferred=PART)
             kind = sums.kind_for(meta.checksums).name
             begun = Begun(meta.etag, meta.size, part, "", kind, {}, time.time())
-            await run_sync(self._record.begin, self._key, begun)
+            await in_thread(self._record.begin, self._key, begun)
         elif not begun.token:
             await drop(self._target, self._key, begun)
         self._kind = sums.named(begun.kind)
@@ -180,7 +180,7 @@ class Large:
                 await drop(self._target, self._key, begun)
                 upload = await open_it("")
             if upload.token != begun.token:
-                await run_sync(self._record.name, self._key, upload.token)
+                await in_thread(self._record.name, self._key, upload.token)
         return upload
 
     async def _send(self, meta: ObjectMeta, begun: Begun, upload: Resumed) -> None:
@@ -214,7 +214,7 @@ class Large:
             raise ObjectChangedError("it was replaced while it was being read")
         await upload.upload.put_part(number, blob.data)
         value = self._kind.step(blob.data)
-        await run_sync(self._record.part, self._key, number, value)
+        await in_thread(self._record.part, self._key, number, value)
 
     def _compare(self, meta: ObjectMeta, begun: Begun) -> None:
         """Hold the parts against what the source says of the whole."""
@@ -233,7 +233,7 @@ class Large:
                 await upload.upload.abort()
             except StoreError:
                 return
-            await run_sync(self._record.end, self._key)
+            await in_thread(self._record.end, self._key)
 
 
 def _parts(size: int, part: int) -> Iterator[tuple[int, int, int]]:

@@ -5,9 +5,8 @@ from __future__ import annotations
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
-from anyio.to_thread import run_sync
-
 from asyncstore.batch import Chunked
+from asyncstore.transfer.blocking import in_thread
 from asyncstore.transfer.plan import Step
 from asyncstore.transfer.spill import Spill, meta_of, row_of
 
@@ -38,7 +37,7 @@ class Steps(AbstractContextManager["Steps"]):
                 )
                 for step in steps
             ]
-            await run_sync(self._spill.add, rows)
+            await in_thread(self._spill.add, rows)
 
     def chunks(self) -> Chunks:
         """Return what gives them again, some at a time."""
@@ -63,7 +62,7 @@ class Chunks:
         """Return the next steps, `[]` at the end."""
         if self._at >= len(self._spill):
             return []
-        rows = await run_sync(self._spill.chunk, self._at)
+        rows = await in_thread(self._spill.chunk, self._at)
         self._at += 1
         return [
             Step(verb, meta[0], meta_of(meta), reason, None if there is None else meta_of(there))

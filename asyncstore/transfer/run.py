@@ -16,13 +16,13 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import anyio
-from anyio.to_thread import run_sync
 
 from asyncstore.batch import Batch, Budget, Chunked, Outcome
 from asyncstore.errors import AlreadyExistsError, InvalidPathError, NotFoundError, StoreError
 from asyncstore.layers import Limited, Retried
 from asyncstore.provider import ability
 from asyncstore.transfer import large
+from asyncstore.transfer.blocking import in_thread
 from asyncstore.transfer.names import refusal
 from asyncstore.transfer.one import Carrier
 from asyncstore.transfer.plan import THERE, Planner, filtered, folded
@@ -129,7 +129,7 @@ class Transfer:
         layers = {ability(store.provider, Retried) for store in (self._source, self._target)}
         retries = _retries(layers)
         try:
-            await run_sync(self._record.load)
+            await in_thread(self._record.load)
             with Steps() as work, Steps() as gone:
                 await self._make_plan(work, gone)
                 if not self._how.dry_run:
@@ -139,7 +139,7 @@ class Transfer:
             self._tell(report=self._report)
         finally:
             with anyio.CancelScope(shield=True):
-                await run_sync(self._record.close)
+                await in_thread(self._record.close)
         return self._report
 
     # ---- what there is to do
@@ -226,10 +226,10 @@ class Transfer:
         await self._each(work)
         if gone.count and not self._report.failures:
             await self._delete(gone)
-        await run_sync(self._record.flushing)
+        await in_thread(self._record.flushing)
         if self._flush is not None:
             await self._flush()
-        await run_sync(self._record.flushed)
+        await in_thread(self._record.flushed)
 
     async def _abandon(self, work: Steps) -> None:
         """Give up what earlier runs began and this one does not go on with."""
@@ -242,7 +242,7 @@ class Transfer:
                 del left[step.key]
         for key, begun in left.items():
             if await large.drop(self._target, key, begun):
-                await run_sync(self._record.end, key)
+                await in_thread(self._record.end, key)
 
     async def _each(self, work: Steps) -> None:
         batch: Batch[Step, ObjectMeta | None] = Batch(
@@ -260,7 +260,7 @@ class Transfer:
                     else:
                         self._fail(outcome.item.key, outcome.error, outcome.item)
                 if self._record.due:
-                    await run_sync(self._record.save)
+                    await in_thread(self._record.save)
 
     async def _work(self, step: Step, slot: Slot) -> Sequence[Outcome[Step, ObjectMeta | None]]:
         outcome: Outcome[Step, ObjectMeta | None] = Outcome(step, 0)

@@ -10,9 +10,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
 
-from anyio.to_thread import run_sync
-
 from asyncstore.errors import IntegrityError, InvalidPathError, NotFoundError
+from asyncstore.transfer.blocking import in_thread
 from asyncstore.transfer.names import refusal
 from asyncstore.transfer.plan import Row, order
 from asyncstore.transfer.spill import Sorter
@@ -139,7 +138,7 @@ class Listed:
 
     async def _on_record(self) -> list[tuple[str, Done]]:
         assert self._record is not None  # noqa: S101 - it has ended else
-        found = await run_sync(self._record.after, self._behind, _SOME)
+        found = await in_thread(self._record.after, self._behind, _SOME)
         if found:
             self._behind = found[-1][0]
         return found
@@ -195,7 +194,7 @@ class Chosen:
             self._at += len(keys)
             here = await heads(self._source, keys, missing=self._missing)
             there = await heads(self._target, list(here))
-            done = await run_sync(self._record.find, here) if self._record is not None else {}
+            done = await in_thread(self._record.find, here) if self._record is not None else {}
             if here:
                 return [Row(here[k], there.get(k), done.get(k)) for k in keys if k in here]
         return []
@@ -216,14 +215,14 @@ class _Listing:
         if self._sorter is None:
             return [(meta.key, meta) for meta in await self._listing.some()]
         while metas := await self._listing.some():
-            await run_sync(self._sorter.add, metas)
-        return [(meta.key, meta) for meta in await run_sync(self._sorter.some)]
+            await in_thread(self._sorter.add, metas)
+        return [(meta.key, meta) for meta in await in_thread(self._sorter.some)]
 
     async def aclose(self) -> None:
         """End it."""
         await self._listing.aclose()
         if self._sorter is not None:
-            await run_sync(self._sorter.close)
+            await in_thread(self._sorter.close)
 
 
 def _merged(source: _Stream, target: _Stream, done: _Stream) -> tuple[list[Row], list[str]]:

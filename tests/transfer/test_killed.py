@@ -19,13 +19,13 @@ from tests.transfer.conftest import fill, tree
 
 KILLED = Path(__file__).with_name("killed.py")
 MiB = 1 << 20
-KILLS = 30
+KILLS = 100
 
 
 def files():
     draw = random.Random(5)
-    small = {f"d{n % 7}/{n:03}": draw.randbytes(draw.randint(0, 3_000)) for n in range(60)}
-    return {"a-large": os.urandom(24 * MiB + 1)} | small
+    small = {f"d{n % 7}/{n:03}": draw.randbytes(draw.randint(0, 3_000)) for n in range(40)}
+    return {"a-large": os.urandom(12 * MiB + 1)} | small
 
 
 class Killer:

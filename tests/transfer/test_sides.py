@@ -124,7 +124,7 @@ async def test_an_error_of_the_target_that_is_asked_is_no_absence(monkeypatch):
 
 async def test_any_number_of_keys_passes_in_bounded_memory(record, monkeypatch):
     # The listings are made up: objects in memory would be what is measured.
-    total, size = 200_000, 1000
+    total, size = 60_000, 1000
 
     async def list_page(self, prefix, /, *, cursor=None, **_):
         start = int(cursor or 0)
