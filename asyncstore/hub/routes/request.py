@@ -1,0 +1,46 @@
+"""What every route is given: the hub, and who calls."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import Depends, Path, Request
+from fastapi.security import HTTPBearer
+
+from asyncstore.hub import names
+from asyncstore.hub.callers import Caller, identify
+from asyncstore.hub.core import Hub
+
+BEARER = HTTPBearer(auto_error=False, description="A token of a login, or an API token.")
+
+
+def the_hub(request: Request) -> Hub:
+    """Return the hub that the application was made for."""
+    hub: Hub = request.app.state.hub
+    return hub
+
+
+async def the_caller(
+    request: Request,
+    hub: Annotated[Hub, Depends(the_hub)],
+    _named_in_the_document: Annotated[object, Depends(BEARER)],
+) -> Caller:
+    """Return who calls; nobody without a token.
+
+    Raises:
+        Refusal: 401, the token is not valid.
+    """
+    address = request.client.host if request.client else ""
+    async with hub.database.reading() as session:
+        return await identify(
+            session, request.headers.get("authorization"), address=address, now=hub.clock()
+        )
+
+
+TheHub = Annotated[Hub, Depends(the_hub)]
+TheCaller = Annotated[Caller, Depends(the_caller)]
+
+# In an address any word may stand; a name that nothing can have is one that is not there.
+OrganizationName = Annotated[str, Path(max_length=128, pattern=names.PLAIN)]
+DatasetName = Annotated[str, Path(max_length=128, pattern=names.PLAIN)]
+AnyName = Annotated[str, Path(max_length=128, pattern=names.PLAIN)]
