@@ -87,6 +87,43 @@ async def test_renewal_begins_a_margin_before_the_end(life, renewed_at):
 
 
 @pytest.mark.asyncio
+async def test_a_renewal_that_takes_long_holds_nobody_up_while_the_old_ones_hold(monkeypatch):
+    monkeypatch.setattr("asyncstore.credentials._PATIENCE", 0.02)
+    source = Source(400)
+    current = refreshing(source)
+    token = await current.get()
+    assert current.is_young(token)
+    source.now += 300
+    assert not current.is_young(token)
+    source.gate = asyncio.Event()
+    assert await current.get() is token
+    assert current.current() is token  # nobody else waits, for a while
+    source.now += 99
+    assert await current.get() is token
+    assert source.calls == 2
+    source.gate.set()
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert (await current.get()).name == "token 2"
+    assert source.calls == 2
+
+
+@pytest.mark.asyncio
+async def test_a_renewal_is_waited_for_once_the_old_ones_have_ended(monkeypatch):
+    monkeypatch.setattr("asyncstore.credentials._PATIENCE", 0.02)
+    source = Source(400)
+    current = refreshing(source)
+    await current.get()
+    source.now += 400
+    source.gate = asyncio.Event()
+    waiting = asyncio.create_task(current.get())
+    done, _ = await asyncio.wait([waiting], timeout=0.1)
+    assert not done
+    source.gate.set()
+    assert (await waiting).name == "token 2"
+
+
+@pytest.mark.asyncio
 async def test_credentials_without_an_end_are_fetched_once():
     source = Source(life=None)
     current = refreshing(source)

@@ -9,7 +9,7 @@ identity of this machine's own. What ends is told by the hub's clock and kept by
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NoReturn
 from urllib.request import getproxies_environment
 
 from asyncstore.errors import (
@@ -68,6 +68,9 @@ class Grant:
 
     def __repr__(self) -> str:
         return f"Grant({self.url}, {self.mode!r})"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("what a hub lends does not pickle")
 
     @property
     def lends(self) -> bool:

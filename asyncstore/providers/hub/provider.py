@@ -362,17 +362,15 @@ class HubProvider:
 
     async def _is_same(self, before: Grant, after: Grant) -> bool:
         """Whether a data set that is elsewhere now is the one that was there before."""
-        place = before.url.scheme, before.url.bucket
-        now = self._now
-        if (after.url.scheme, after.url.bucket) != place:
+        if (after.url.scheme, after.url.bucket) != (before.url.scheme, before.url.bucket):
             return False
-        if now is None:
-            return True  # nothing was read there yet
-        there = self._made(after, renewed=False)
+        # Each with its own credentials as they are: the renewal of all others waits for this.
+        old, new = (self._made(grant, renewed=False) for grant in (before, after))
         try:
-            old, new = await now.roots(), await there.roots()
+            was, is_now = await old.roots(), await new.roots()
         except StoreError:
             return False
         finally:
-            await there.provider.aclose()
-        return old == new and any(part is not None for part in old)
+            await old.provider.aclose()
+            await new.provider.aclose()
+        return was == is_now and any(part is not None for part in was)
