@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import signal
+import sys
 from typing import TYPE_CHECKING
 
 import click
@@ -11,6 +14,7 @@ from asyncstore.cli.command import command
 from asyncstore.cli.group import group
 from asyncstore.cli.options import Options, hub_options
 from asyncstore.cli.reach import hub_api
+from asyncstore.errors import NotSupportedError
 
 if TYPE_CHECKING:
     from asyncstore.cli.output import Output
@@ -49,4 +53,122 @@ async def bootstrap(
     output.result(f"{name} is the hub's administrator", record)
 
 
-hub = group("hub", "A hub of one's own.", bootstrap)
+@command(
+    "serve",
+    examples=[
+        ("asyncstore hub serve --data hub", "on this machine, with nothing but that folder"),
+        (
+            "asyncstore hub serve --data hub --port 0 --database sqlite:///people.sqlite3",
+            "at any free port, with its database elsewhere",
+        ),
+    ],
+)
+@click.option(
+    "--data",
+    required=True,
+    metavar="DIR",
+    type=click.Path(file_okay=False),
+    help="The folder with its key, database and storage; made where it is absent.",
+)
+@click.option("--host", default="127.0.0.1", show_default=True, help="Where to listen.")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65_535),
+    default=7777,
+    show_default=True,
+    help="Where to listen; 0 is any that is free.",
+)
+@click.option(
+    "--public-url",
+    metavar="URL",
+    help="What clients are told to call, where a proxy stands before the hub.",
+)
+@click.option(
+    "--forwarded-from",
+    metavar="ADDRESS",
+    multiple=True,
+    help="Believe this proxy when it says whom it asks for; may be given again.",
+)
+@click.option(
+    "--database",
+    metavar="URL",
+    envvar="ASYNCSTORE_HUB_DATABASE",
+    help="postgresql://user@host/name, or sqlite:///path; by default a file in DIR.",
+)
+@click.option(
+    "--static-credentials",
+    is_flag=True,
+    help="Let organisations hand out their own key pairs, where no role can be assumed.",
+)
+@click.option(
+    "--private-endpoints",
+    is_flag=True,
+    help="Let organisations' credentials lead to this machine and into private networks.",
+)
+@click.option(
+    "--closed", is_flag=True, help="Only administrators register people, instead of anybody."
+)
+@click.option(
+    "--credentials-last",
+    "credential_lifetime",
+    type=click.FloatRange(60, 43_200),
+    default=3600,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long credentials for a data set hold.",
+)
+async def serve(  # noqa: PLR0917 - click passes by keyword
+    options: Options,
+    output: Output,
+    data: str,
+    host: str,
+    port: int,
+    public_url: str | None,
+    forwarded_from: tuple[str, ...],
+    database: str | None,
+    *,
+    static_credentials: bool,
+    private_endpoints: bool,
+    closed: bool,
+    credential_lifetime: float,
+) -> None:
+    """Serve a hub until Ctrl-C or SIGTERM.
+
+    It prints its address, and how to make its first administrator while there is none; there is
+    no default password. The key that everything is sealed with is made in DIR: keep a copy of it
+    apart from the database.
+    """
+    del options
+    try:
+        from asyncstore.hub.serving import HubServer  # noqa: PLC0415 - an extra
+    except ImportError as error:
+        raise NotSupportedError(
+            f"a hub needs the extra hub-server ({error.name} is missing); "
+            "run: pip install 'asyncstore[hub-server]'"
+        ) from None
+    ended = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, ended.set)
+    async with HubServer(
+        data,
+        host=host,
+        port=port,
+        public_url=public_url,
+        forwarded_from=forwarded_from,
+        database=database,
+        static_credentials=static_credentials,
+        private_endpoints=private_endpoints,
+        open_registration=not closed,
+        credential_lifetime=credential_lifetime,
+    ) as server:
+        output.remark(f"serving   {server.url}", {"type": "serving", "url": server.url})
+        if server.bootstrap_code is not None:
+            line = f"asyncstore hub bootstrap --hub {server.url} --code {server.bootstrap_code}"
+            output.result(
+                f"The first administrator is made within an hour by:\n  {line} NAME EMAIL",
+                {"type": "bootstrap", "url": server.url, "code": server.bootstrap_code},
+            )
+            sys.stdout.flush()
+        await ended.wait()
+
+
+hub = group("hub", "A hub of one's own.", serve, bootstrap)

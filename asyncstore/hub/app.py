@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 
 import asyncstore
 from asyncstore.hub.faults import Refusal, busy, conflict
-from asyncstore.hub.routes import accounts, compatible, datasets, organizations
+from asyncstore.hub.routes import accounts, compatible, credentials, datasets, organizations
 from asyncstore.hub.routes.models import Fault, HealthSaid
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def make(hub: Hub) -> FastAPI:
         responses=_REFUSALS,
     )
     app.state.hub = hub
-    for router in (accounts, organizations, datasets, compatible):
+    for router in (accounts, organizations, credentials, datasets, compatible):
         app.include_router(router.router)
 
     @app.get("/healthz", tags=["health"])

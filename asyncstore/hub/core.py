@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Self
 from asyncstore.hub import bootstrap, datasets, keys
 from asyncstore.hub.audit import Log, event
 from asyncstore.hub.database import Database
+from asyncstore.hub.minting import Minter, Reach, Vault
 from asyncstore.hub.passwords import Passwords
 from asyncstore.hub.storage import Storage
 from asyncstore.hub.throttle import Throttle
@@ -55,6 +56,10 @@ class Hub:
             made = stack.enter_context(keys.opened(self.settings.data))
             self.passwords = Passwords(self.settings.password_cost)
             stack.callback(self.passwords.close)
+            self.vault = Vault(made.derive("vault"))
+            private = self.settings.private_endpoints
+            self.minter = Minter(Reach(loopback=private, private=private))
+            stack.push_async_callback(self.minter.aclose)
             stack.push_async_callback(self.database.aclose)
             await self.database.open()
             self.storage = Storage(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 
 from asyncstore.errors import InvalidPathError
-from asyncstore.hub import datasets
+from asyncstore.hub import datasets, managed
 from asyncstore.hub.faults import Refusal, invalid, not_allowed
 from asyncstore.hub.models import Acceptance
 from asyncstore.hub.storage import Grant
@@ -71,6 +71,13 @@ async def hand_out(
     await hub.log.write(
         caller, "credentials.handed_out", f"{name} {mode}", organization_id=seen.organization.id
     )
+    repository = f"protected/{organization}"
+    if seen.dataset.location != "hub":
+        lifetime = hub.settings.credential_lifetime
+        if not caller.is_anonymous:
+            lifetime = min(lifetime, caller.expires_at - hub.clock())
+        path, lent = await managed.mint(hub, seen.dataset, mode, lifetime)
+        return Handed(path, lent, mode, repository)
     grant = _grant(hub, caller, seen, mode, hub.settings.credential_lifetime)
     creds = hub.storage.mint(grant) | {
         "expiration": grant.expires,
@@ -78,7 +85,7 @@ async def hand_out(
         "aws_region": REGION,
     }
     path = f"s3://{grant.bucket}/{seen.dataset.id}"
-    return Handed(path, creds, mode, f"protected/{organization}")
+    return Handed(path, creds, mode, repository)
 
 
 async def sign_address(
@@ -108,6 +115,8 @@ async def sign_address(
         caller, "address.signed", f"{name} {key}", organization_id=seen.organization.id
     )
     lifetime = min(expires, hub.settings.presign_lifetime)
+    if seen.dataset.location != "hub":
+        return await managed.sign_address(hub, seen.dataset, key, lifetime)
     grant = _grant(hub, caller, seen, "r", lifetime)
     host = urlsplit(hub.public_url).netloc
     path = hub.storage.presign(grant, f"{grant.prefix}{key}", lifetime, host=host)

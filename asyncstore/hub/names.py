@@ -18,7 +18,11 @@ EMAIL = r"^[^\s@\x00-\x1f\x7f]{1,64}@[^\s@\x00-\x1f\x7f]{1,255}$"
 TITLE = r"^[^\x00-\x1f\x7f]{1,100}$"
 
 _RESERVED = frozenset({"public", "api", "healthz", "queries", "admin", "hub"})
-_PATTERNS = {"account": re.compile(ACCOUNT), "data set": re.compile(DATASET)}
+_PATTERNS = {
+    "account": re.compile(ACCOUNT),
+    "data set": re.compile(DATASET),
+    "credential": re.compile(CREDENTIAL),
+}
 
 
 def check(kind: str, name: str) -> str:

@@ -36,7 +36,7 @@ class HubServer:
         port: to listen at; 0 is any that is free.
         public_url: what clients are told to call; by default the address listened at.
         database: the URL of a database, in place of a SQLite file in `data`.
-        static_credentials: as in `Settings`, as are the rest.
+        static_credentials, private_endpoints, …: as in `Settings`.
         forwarded_from: addresses of proxies that are believed when they say whom they ask for.
         clock: epoch seconds.
 
@@ -58,6 +58,7 @@ class HubServer:
         public_url: str | None = None,
         database: str | None = None,
         static_credentials: bool = False,
+        private_endpoints: bool = False,
         open_registration: bool = True,
         credential_lifetime: float | None = None,
         password_cost: PasswordCost | None = None,
@@ -75,6 +76,7 @@ class HubServer:
             database=database,
             public_url=_checked(public_url),
             static_credentials=static_credentials,
+            private_endpoints=private_endpoints,
             open_registration=open_registration,
             **{name: value for name, value in chosen.items() if value is not None},  # type: ignore[arg-type]
         )

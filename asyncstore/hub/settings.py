@@ -65,6 +65,8 @@ class Settings:
         bootstrap_lifetime: seconds in which the first administrator must be made.
         static_credentials: whether an organisation may have its own key pair handed to members,
             where its bucket's service issues no short-lived ones.
+        private_endpoints: whether stored credentials may lead to this machine and into private
+            networks.
         open_registration: whether anybody may register; else administrators register people.
         password_cost: of Argon2id.
         limits: what a client may take up.
@@ -79,6 +81,7 @@ class Settings:
     longest_token: float = 366 * DAY
     bootstrap_lifetime: float = HOUR
     static_credentials: bool = False
+    private_endpoints: bool = False
     open_registration: bool = True
     password_cost: PasswordCost = field(default_factory=PasswordCost)
     limits: Limits = field(default_factory=Limits)

@@ -96,7 +96,7 @@ class PostgreSQL(Process):
         return [sys.executable, "-c", _AS_USER, *map(str, who), *map(str, command)]
 
     def _is_ready(self) -> bool:
-        asked = [self._programs / "pg_isready", "-h", "127.0.0.1", "-p", str(self.port), "-q"]
+        asked = [str(self._programs / "pg_isready"), "-h", "127.0.0.1", "-p", str(self.port), "-q"]
         return subprocess.run(asked, check=False).returncode == 0
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
-from typing import Any, Self
-
-import aiohttp
+from typing import TYPE_CHECKING, Any, Self
 
 from asyncstore.hub.settings import PasswordCost
 from asyncstore.testing.canary import CANARY_PASSWORD, guard
+
+if TYPE_CHECKING:
+    import aiohttp
 
 CHEAP = PasswordCost(memory=64, passes=1)
 """So that a test is not the time that its passwords take."""

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field
 
-from asyncstore.hub import accounts, datasets, handing, organizations, tokens
+from asyncstore.hub import accounts, datasets, handing, managed, names, organizations, tokens
 from asyncstore.hub.faults import Refusal, invalid
 from asyncstore.hub.routes.models import AnyUsername, Email, NewPassword, Username
 from asyncstore.hub.routes.request import DatasetName, OrganizationName, TheCaller, TheHub
@@ -45,6 +45,15 @@ class Creation(_Body):
 
     tag: Annotated[str, Field(max_length=300)]
     public: bool = False
+
+
+class Connection(_Body):
+    """What lies in an organisation's own bucket, to be a data set."""
+
+    src_path: Annotated[str, Field(max_length=2_000)]
+    org_id: Annotated[str, Field(max_length=128, pattern=names.PLAIN)]
+    ds_name: Annotated[str, Field(max_length=300)] | None = None
+    creds_key: Annotated[str, Field(max_length=128, pattern=names.PLAIN)]
 
 
 class Change(_Body):
@@ -122,6 +131,43 @@ async def create(body: Creation, hub: TheHub, caller: TheCaller) -> dict[str, st
     organization, name = _tag(body.tag)
     await datasets.create(hub, caller, organization, name, public=body.public)
     return {"_id": f"{organization}/{name}"}
+
+
+@router.post("/dataset/connect")
+async def connect(body: Connection, hub: TheHub, caller: TheCaller) -> dict[str, str]:
+    """Register what lies in the organisation's own bucket as a data set."""
+    name = await managed.connect(
+        hub, caller, body.org_id, body.ds_name, source=body.src_path, key=body.creds_key
+    )
+    return {"generated_id": f"{body.org_id}/{name}"}
+
+
+@router.get("/org/{organization}/storage/name")
+async def managed_credentials(
+    organization: OrganizationName,
+    hub: TheHub,
+    caller: TheCaller,
+    query: Annotated[str, Query(max_length=128, pattern=names.PLAIN)],
+) -> dict[str, Any]:
+    """Get a stored key pair itself, where administrators allow that."""
+    return {"creds": await managed.lend_static(hub, caller, organization, query)}
+
+
+@router.get("/org/{organization}/managed-credentials/blob/url/presigned")
+async def sign_blob(
+    organization: OrganizationName,
+    hub: TheHub,
+    caller: TheCaller,
+    creds_key: Annotated[str, Query(max_length=128, pattern=names.PLAIN)],
+    blob_path: Annotated[str, Query(max_length=2_000)],
+    expiration: Annotated[int, Query(ge=1, le=604_800)] = 3600,
+) -> dict[str, str]:
+    """Get an address at which an object of the organisation's own bucket can be read."""
+    expires = min(expiration, hub.settings.presign_lifetime)
+    address = await managed.sign_blob(
+        hub, caller, organization, key=creds_key, blob=blob_path, expires=expires
+    )
+    return {"data": address}
 
 
 @router.delete("/dataset/{organization}/{name}")

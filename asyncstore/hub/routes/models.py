@@ -185,6 +185,22 @@ class RoleAsked(Body):
     role: Role
 
 
+class CredentialSaid(Body):
+    """Managed credentials, without what they consist of."""
+
+    name: str
+    kind: Literal["aws", "gcs"]
+    identity: str
+    created_at: Moment
+    allow_static: bool
+
+
+class CredentialsSaid(Body):
+    """An organisation's managed credentials."""
+
+    credentials: list[CredentialSaid]
+
+
 class DatasetSaid(Body):
     """A data set; `location` is the hub's own storage or a bucket of the organisation."""
 
