@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from asyncstore.testing.hubs import RealHub
 from asyncstore.testing.servers import FakeGCS, MiniStack, Moto, Rclone, SeaweedFS
 
 if TYPE_CHECKING:
@@ -49,6 +50,12 @@ def rclone() -> Iterator[Rclone]:
 @pytest.fixture(scope="session")
 def fake_gcs() -> Iterator[FakeGCS]:
     with FakeGCS() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def real_hub() -> Iterator[RealHub]:
+    with RealHub() as server:
         yield server
 
 

@@ -1,5 +1,7 @@
 """The help has examples, the examples work, and the documentation is the help."""
 
+import contextlib
+import json
 import shlex
 import shutil
 import subprocess
@@ -13,6 +15,10 @@ from asyncstore.cli.app import app
 from asyncstore.cli.command import Command
 from asyncstore.cli.group import leaves
 from asyncstore.cli.reference import reference
+from asyncstore.errors import AlreadyExistsError, NotFoundError, PermissionDeniedError
+from asyncstore.testing.canary import CANARY_SECRET
+from asyncstore.testing.google_standins import ACCOUNT, private_key_pem
+from asyncstore.testing.hubs import PASSWORD, RealHub
 
 ROOT = Path(__file__).parents[2]
 COMMANDS = dict(leaves(app))
@@ -23,6 +29,16 @@ EXAMPLES = [
     if name != "hub serve"  # which does not end; tests/hub/test_serve.py runs its examples
     for example in command.examples
 ]
+
+
+ROLE = "arn:aws:iam::123456789012:role/lake"
+SERVICE_ACCOUNT = {
+    "type": "service_account",
+    "project_id": "an-example",
+    "client_email": ACCOUNT,
+    "private_key": private_key_pem(),
+    "private_key_id": "key-1",
+}
 
 
 def test_the_reference_is_what_the_help_says():
@@ -50,8 +66,15 @@ def test_the_exit_codes_are_in_the_help(cli):
 
 
 @pytest.fixture(scope="module")
-def here(seaweedfs, fake_gcs, tmp_path_factory):
-    """A folder with the examples' files, and an environment with their buckets."""
+def new_hub():
+    """A hub that nobody has been made the administrator of."""
+    with RealHub(bootstrap=False) as hub:
+        yield hub
+
+
+@pytest.fixture(scope="module")
+def here(seaweedfs, fake_gcs, real_hub, tmp_path_factory):
+    """A folder with the examples' files, and an environment with their buckets and their hub."""
     folder = tmp_path_factory.mktemp("examples")
     environment = {
         "AWS_ENDPOINT_URL": seaweedfs.url,
@@ -61,21 +84,60 @@ def here(seaweedfs, fake_gcs, tmp_path_factory):
         "STORAGE_EMULATOR_HOST": fake_gcs.url,
         "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin",
         "HOME": str(folder),
+        "HUB": real_hub.url,
+        "ASYNCSTORE_HUB_URL": real_hub.url,
+        "ROLE": ROLE,
     }
     seaweedfs.make_bucket("bucket")
     fake_gcs.make_bucket("bucket")
     return folder, environment
 
 
+OF_A_HUB = ("login", "logout", "whoami", "register", "tokens", "creds", "org", "hub")
+
+
+def signed_in(request, words, hub):
+    """Return what an example about a hub finds in its environment."""
+    if words[1] == "hub":
+        new = request.getfixturevalue("new_hub")
+        return {"ASYNCSTORE_HUB_URL": new.url, "CODE": new.code}
+    if words[1] not in OF_A_HUB and "hub://acme" not in words:
+        return {}
+    for name in ("ann", "eve", "mallory"):
+        token = hub.person(name)
+    token = hub.person("ann")
+    token_id = hub.ask(settle, token=token)
+    return {"ACTIVELOOP_TOKEN": token, "TOKEN_ID": token_id}
+
+
+async def settle(api):
+    """Make what the examples about a hub are about; what is there already stays."""
+    for name in ("acme", "old-lab"):
+        with contextlib.suppress(AlreadyExistsError):
+            await api.create_organization(name)
+    with contextlib.suppress(NotFoundError, PermissionDeniedError):
+        await api.delete_organization("lab")
+    await api._client.register("acme", "photos", {}, public=False)
+    await api.set_member("acme", "mallory", "read")
+    pair = {"access_key": "AKIAEXAMPLE", "secret_key": CANARY_SECRET}
+    await api.set_credentials("acme", "unused", {"kind": "aws", "role_arn": ROLE, **pair})
+    return (await api.create_token("an example", expires_in=60, access="read")).id
+
+
 @pytest.fixture
-def place(here, cli, monkeypatch):
+def place(request, here, cli, monkeypatch, real_hub):
     """The same, as each example finds it."""
     folder, environment = here
+    words = request.node.callspec.params["line"].split()
+    environment = environment | signed_in(request, words, real_hub)
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     work = folder / "work"
     shutil.rmtree(work, ignore_errors=True)
     (work / "photos").mkdir(parents=True)
+    (work / "password.txt").write_text(PASSWORD)
+    (work / "secret.txt").write_text(CANARY_SECRET)
+    (work / "key.json").write_text(json.dumps(SERVICE_ACCOUNT))
     for name in ("notes.txt", "a.log", "b.log", "photos/cat.raw", "photos/dog.raw"):
         (work / name).write_text(f"the contents of {name}\n")
     for bucket in ("s3://bucket", "gs://bucket"):
