@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import platform
 import statistics
 from typing import Any
@@ -102,7 +103,9 @@ def machine() -> str:
 
 
 def with_earlier(rows: list[Row], path: str) -> list[Row]:
-    """Add what was measured earlier, and was not measured again."""
+    """Add what was measured earlier, if anything, and was not measured again."""
+    if not os.path.exists(path):
+        return rows
     with open(path, encoding="utf-8") as file:
         old = [Row.from_json(told) for told in json.load(file)["rows"] if told["work"] in BY_NAME]
     new = {(row.work.name, row.peer) for row in rows}
