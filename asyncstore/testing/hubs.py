@@ -33,6 +33,7 @@ class RealHub:
     Args:
         lifetime: seconds that what it lends holds; `None` is as long as usual.
         bootstrap: make the administrator.
+        private_endpoints: whether stored credentials may lead to this machine.
 
     Attributes:
         url: where it is.
@@ -40,8 +41,15 @@ class RealHub:
         tokens: of the people, by name.
     """
 
-    def __init__(self, *, lifetime: float | None = None, bootstrap: bool = True) -> None:
+    def __init__(
+        self,
+        *,
+        lifetime: float | None = None,
+        bootstrap: bool = True,
+        private_endpoints: bool = False,
+    ) -> None:
         self._lifetime = lifetime
+        self._private_endpoints = private_endpoints
         self._bootstrap = bootstrap
         self.url = ""
         self.code = ""
@@ -68,7 +76,8 @@ class RealHub:
         (port,) = free_ports(1)
         self.url = f"http://127.0.0.1:{port}"
         lifetime = "" if self._lifetime is None else str(self._lifetime)
-        return (sys.executable, "-m", __name__, folder, str(port), lifetime), {}
+        private = str(int(self._private_endpoints))
+        return (sys.executable, "-m", __name__, folder, str(port), lifetime, private), {}
 
     def _is_ready(self) -> bool:
         there = os.path.exists(os.path.join(self._process.folder, "code"))
@@ -96,7 +105,7 @@ class RealHub:
         self.tokens[name] = guard(session.token.reveal())
 
 
-async def _serve(folder: str, port: int, lifetime: float | None) -> None:
+async def _serve(folder: str, port: int, lifetime: float | None, *, private: bool) -> None:
     from asyncstore.hub.serving import HubServer  # noqa: PLC0415 - only where the extra is
     from asyncstore.hub.settings import PasswordCost  # noqa: PLC0415
 
@@ -106,6 +115,7 @@ async def _serve(folder: str, port: int, lifetime: float | None) -> None:
         os.path.join(folder, "hub"),
         port=port,
         credential_lifetime=lifetime,
+        private_endpoints=private,
         password_cost=PasswordCost(memory=64, passes=1),
     )
     async with server:
@@ -119,4 +129,5 @@ async def _serve(folder: str, port: int, lifetime: float | None) -> None:
 
 if __name__ == "__main__":
     _serve_for = float(sys.argv[3]) if sys.argv[3] else None
-    asyncio.run(_serve(sys.argv[1], int(sys.argv[2]), _serve_for))
+    _private = sys.argv[4] == "1"
+    asyncio.run(_serve(sys.argv[1], int(sys.argv[2]), _serve_for, private=_private))

@@ -191,8 +191,10 @@ async def change(
     if (body.basename is None) == (body.public is None):
         raise invalid("Send one of basename and public.")
     if body.basename is not None:
-        await datasets.rename(hub, caller, organization, name, body.basename)
-        name = body.basename
+        # Deep Lake's client sends what its user wrote: a name, or the whole new path.
+        basename = body.basename.removeprefix(f"hub://{organization}/")
+        await datasets.rename(hub, caller, organization, name, basename)
+        name = basename
     elif body.public is not None:
         await datasets.set_public(hub, caller, organization, name, public=body.public)
     return {"_id": f"{organization}/{name}"}
