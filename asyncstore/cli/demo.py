@@ -8,7 +8,8 @@ import os
 import shutil
 import sys
 import tempfile
-from typing import TYPE_CHECKING
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -28,7 +29,7 @@ _TIDY = 60.0  # seconds that tidying up may take
 @command(
     "demo",
     examples=[
-        ("asyncstore demo", "on this machine's disk: no account, no cloud"),
+        ("asyncstore demo", "on a hub of its own, on this machine: no account, no cloud"),
         ("asyncstore demo s3://bucket/demo", "the same on a service"),
         (
             "asyncstore demo --source photos --download-to copy",
@@ -82,8 +83,9 @@ async def demo(
 ) -> int:
     """Write a data set, list it, read it all back and verify every byte.
 
-    PATH is where: an absent or empty folder of any service. Without one it is a new folder under
-    the system's temporary one. What was made is removed at the end, also on Ctrl-C, unless
+    PATH is where: an absent or empty folder of any service. Without one it is a data set of a hub
+    that serves for as long as the demo runs, from a new folder under the system's temporary one.
+    What was made is removed at the end, also on Ctrl-C, unless
     --keep says otherwise. Names that cannot be keys, links and special files of --source are
     reported and counted; the exit code is 1 where a file of it was left out.
     """
@@ -96,17 +98,60 @@ async def demo(
     if download_to is not None:
         await asyncio.to_thread(_empty_folder, download_to)
     made = await asyncio.to_thread(_folder) if path is None else None
-    place = Place.parse(made or path or "")
-    existed = place.is_local_folder and made is None
     work = local_files(source, output) if source else generated(chunks, seed)
-    rehearsal = Rehearsal(options, output, place, work, workers=workers)
-    try:
-        code = await rehearsal.run(download_to)
-    finally:
-        if not keep:
-            await _tidy(rehearsal, output, place, made=made, existed=existed)
-    _say_what_is_next(output, place, keep=keep, local=place.is_local, own=source is not None)
+    async with AsyncExitStack() as stack:
+        text, access = path or "", dict[str, Any]()
+        if made is not None:
+            if not keep:
+                stack.push_async_callback(_remove, output, made)
+            text, access = await _on_a_hub(stack, output, made)
+        place = Place.parse(text)
+        existed = place.is_local_folder and made is None
+        rehearsal = Rehearsal(options, output, place, work, workers=workers, access=access)
+        try:
+            code = await rehearsal.run(download_to)
+        finally:
+            if not keep:
+                await _tidy(rehearsal, output, place, existed=existed)
+    _say_what_is_next(output, place, keep=keep, made=made, own=source is not None)
     return code
+
+
+async def _remove(output: Output, folder: str) -> None:
+    """Remove the demo's own folder, also when interrupted."""
+    try:
+        await asyncio.to_thread(shutil.rmtree, folder)
+    except OSError as error:
+        output.warning(
+            f"could not remove everything in {folder}: {error}",
+            {"type": "left", "url": folder, "why": str(error)},
+        )
+
+
+async def _on_a_hub(
+    stack: AsyncExitStack, output: Output, folder: str
+) -> tuple[str, dict[str, Any]]:
+    """Serve a hub from a folder; return where the data set goes, and how it is reached.
+
+    Without the packages that a hub needs, the folder itself takes the data set.
+    """
+    try:
+        from asyncstore.cli.embedded import PERSON, embedded_hub  # noqa: PLC0415 - an extra
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] == "asyncstore":
+            raise
+        output.remark(
+            "no hub    as its packages are missing: pip install 'asyncstore[hub-server]'",
+            {"type": "no hub", "missing": error.name},
+        )
+        return folder, {}
+    url, token = await stack.enter_async_context(embedded_hub(folder))
+    output.remark(f"hub       {url}, in {folder}", {"type": "hub", "url": url, "folder": folder})
+    output.remark(
+        f"signed in as {PERSON}, its first administrator, with a token of 12 hours",
+        {"type": "token", "username": PERSON},
+    )
+    return f"hub://{PERSON}/chunks", {"hub_url": url, "token": token}
 
 
 def _folder() -> str:
@@ -120,17 +165,13 @@ def _empty_folder(path: str) -> None:
         raise AlreadyExistsError("the folder is not empty", op="write", url=path)
 
 
-async def _tidy(
-    rehearsal: Rehearsal, output: Output, place: Place, *, made: str | None, existed: bool
-) -> None:
+async def _tidy(rehearsal: Rehearsal, output: Output, place: Place, *, existed: bool) -> None:
     """Remove what was made, also when interrupted; what else is there stays."""
     failed = sys.exc_info()[0] is not None
     try:
         async with asyncio.timeout(_TIDY):
             await rehearsal.remove()
-        if made is not None:
-            await asyncio.to_thread(shutil.rmtree, made)
-        elif place.is_local and not existed and rehearsal.made:
+        if place.is_local and not existed and rehearsal.made:
             # Only the folders that are empty now.
             with contextlib.suppress(OSError):
                 os.rmdir(place.local_path)
@@ -147,17 +188,24 @@ async def _tidy(
         )
 
 
-def _say_what_is_next(output: Output, place: Place, *, keep: bool, local: bool, own: bool) -> None:
+def _say_what_is_next(
+    output: Output, place: Place, *, keep: bool, made: str | None, own: bool
+) -> None:
     if output.as_json:
         return
     tries = []
-    if keep:
+    if keep and made is not None and not place.is_local:
+        tries.append((f"asyncstore hub serve --data {made}/hub", "the hub again, in a shell"))
+        tries.append(
+            (f"asyncstore login --password-stdin demo < {made}/password.txt", "in another one")
+        )
+    elif keep:
         tries.append((f"asyncstore ls -r {place.url()}", "what was written"))
     if not own:
         tries.append(
             ("asyncstore demo --source FOLDER --download-to COPY", "the same with your own files")
         )
-    if local:
+    if made is not None or place.is_local:
         tries.append(("asyncstore demo s3://BUCKET/demo", "the same on S3, or gs://BUCKET/demo"))
     tries.append(("asyncstore --help", "what else there is"))
     for number, (line, what) in enumerate(tries):

@@ -24,7 +24,7 @@ from asyncstore.errors import IntegrityError, StoreError
 from asyncstore.store import open_store
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from asyncstore.cli.options import Options
     from asyncstore.cli.output import Output
@@ -125,6 +125,7 @@ class Rehearsal:
     """One run of the demo.
 
     Attributes:
+        access: what else the place is reached with.
         made: whether a data set was made, and so has to be removed.
         written: keys in the data set to `(size, SHA-256)`, as they were acknowledged.
     """
@@ -134,6 +135,7 @@ class Rehearsal:
     place: Place
     work: Work
     workers: int | None
+    access: Mapping[str, Any] = field(default_factory=dict, repr=False)
     made: bool = False
     written: dict[str, tuple[int, bytes]] = field(default_factory=dict)
     _failures: list[StoreError] = field(default_factory=list)
@@ -168,12 +170,14 @@ class Rehearsal:
 
     async def remove(self) -> None:
         """Remove the data set, if this run made one: the place was empty before."""
-        if self.made:
+        if self.made and self.place.root.scheme == "hub":
+            await datasets.delete(self.place.text, force=True, **self._reach())
+        elif self.made:
             async with open_store(self.place.text, **self._reach()) as store:
                 await store.delete_prefix("")
 
     def _reach(self) -> dict[str, Any]:
-        access = self.options.connection.settings(self.place.root.scheme)
+        access = self.options.connection.settings(self.place.root.scheme) | dict(self.access)
         if self.place.is_local:
             access["durability"] = "deferred"  # flushed once, when the data set is closed
         return access

@@ -1,8 +1,14 @@
 """The demo on every service, and what it says when something is wrong."""
 
+import asyncio
 import os
+import stat
+import sys
 
 import pytest
+
+import asyncstore
+from asyncstore.hub.serving import HubServer
 
 
 def by_type(ended):
@@ -56,11 +62,55 @@ def test_the_demo_says_it_in_a_few_lines_and_what_to_try_next(cli, root):
     assert len(lines) < 12
 
 
-def test_without_a_path_the_demo_uses_a_temporary_folder_and_removes_it(cli, tmp_path, monkeypatch):
+def test_without_a_path_the_demo_uses_a_hub_of_its_own_and_removes_it(cli, tmp_path, monkeypatch):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     ended = cli("demo", "--chunks", "20", "--json")
     assert ended.code == 0, ended.err
-    assert by_type(ended)["dataset"]["url"].startswith(str(tmp_path))
+    said = by_type(ended)
+    assert said["dataset"]["url"] == "hub://demo/chunks"
+    assert said["hub"]["folder"].startswith(str(tmp_path))
+    assert said["verified"] == {"type": "verified", "objects": 20, "ok": True}
+    assert os.listdir(tmp_path) == []
+
+
+def test_the_demos_hub_can_be_kept_and_served_again(cli, tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    ended = cli("demo", "--chunks", "20", "--keep")
+    assert ended.code == 0, ended.err
+    (folder,) = tmp_path.glob("asyncstore-demo-*")
+    assert f"asyncstore hub serve --data {folder}/hub" in ended.out
+    password = folder / "password.txt"
+    assert f"asyncstore login --password-stdin demo < {password}" in ended.out
+    assert stat.S_IMODE(password.stat().st_mode) == 0o600
+
+    async def again():
+        async with HubServer(f"{folder}/hub") as server:
+            hub = await asyncio.to_thread(
+                cli,
+                "login",
+                "--hub",
+                server.url,
+                "--password-stdin",
+                "demo",
+                stdin=password.read_bytes(),
+            )
+            assert hub.code == 0, hub.err
+            return await asyncstore.list("hub://demo", hub_url=server.url)
+
+    assert asyncio.run(again()) == ["hub://demo/chunks"]
+
+
+def test_without_a_hubs_packages_the_demo_uses_the_folder(cli, tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.delitem(sys.modules, "asyncstore.cli.embedded", raising=False)
+    monkeypatch.delitem(sys.modules, "asyncstore.hub.serving", raising=False)
+    monkeypatch.setitem(sys.modules, "uvicorn", None)
+    ended = cli("demo", "--chunks", "20", "--json")
+    assert ended.code == 0, ended.err
+    said = by_type(ended)
+    assert said["no hub"]["missing"] == "uvicorn"
+    assert said["dataset"]["url"].startswith(str(tmp_path))
     assert os.listdir(tmp_path) == []
 
 
