@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from asyncstore.cli.output import Output
 
-_EXTRAS = ("s3", "gcs", "uvloop")
+_EXTRAS = ("s3", "gcs", "hub-server", "uvloop")
 _MOST_DRIFT = 60.0
 _NOT_TRIED = "not tried"
 _REQUIREMENT = re.compile(r"([A-Za-z0-9._-]+)[^;]*;.*extra\s*==\s*['\"]([a-z0-9_-]+)['\"]")

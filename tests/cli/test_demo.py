@@ -84,16 +84,12 @@ def test_the_demos_hub_can_be_kept_and_served_again(cli, tmp_path, monkeypatch):
     assert f"asyncstore login --password-stdin demo < {password}" in ended.out
     assert stat.S_IMODE(password.stat().st_mode) == 0o600
 
+    words = ("login", "--password-stdin", "demo")
+
     async def again():
         async with HubServer(f"{folder}/hub") as server:
             hub = await asyncio.to_thread(
-                cli,
-                "login",
-                "--hub",
-                server.url,
-                "--password-stdin",
-                "demo",
-                stdin=password.read_bytes(),
+                cli, *words, "--hub", server.url, stdin=password.read_bytes()
             )
             assert hub.code == 0, hub.err
             return await asyncstore.list("hub://demo", hub_url=server.url)

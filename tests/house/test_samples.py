@@ -1,6 +1,7 @@
 """Code in the README and the documentation runs as it stands.
 
-The blocks of one page are one program. `s3://my-bucket` and `gs://my-bucket` are there for them.
+The blocks of one page are one program. `s3://my-bucket`, `gs://my-bucket` and
+`hub://my-org` are there for them.
 A comment `<!-- not run: reason -->` before a block leaves it at being valid Python.
 """
 
@@ -58,6 +59,10 @@ def clouds(request, monkeypatch):
         if re.search(r"(gs|gcs|gcp)://my-bucket", code):
             server = request.getfixturevalue("gcs_for_samples")
             monkeypatch.setenv("STORAGE_EMULATOR_HOST", server.url)
+        if "hub://my-org" in code:
+            server = request.getfixturevalue("real_hub")
+            monkeypatch.setenv("ASYNCSTORE_HUB_URL", server.url)
+            monkeypatch.setenv("ACTIVELOOP_TOKEN", server.person("my-org"))
 
     return clouds
 
