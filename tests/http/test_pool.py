@@ -76,6 +76,27 @@ async def test_a_stale_connection_costs_one_replay_with_the_whole_body(how, size
         await engine.aclose()
 
 
+async def test_a_replay_takes_no_other_connection_that_may_be_dead_too():
+    both = asyncio.Event()
+
+    async def script(wire):
+        await wire.request()
+        if fake.connections == 2:
+            both.set()
+        await both.wait()
+        await wire.send(OK)
+        await wire.request()
+        wire.cut()
+
+    async with ByteFake(script, script, answers(OK)) as fake:
+        engine = Engine()
+        request = Request("GET", fake.origin, "/k")
+        await asyncio.gather(engine.send(request), engine.send(request))
+        assert (await engine.send(request)).body == b"ok"
+        assert (fake.connections, engine.counters().replays) == (3, 1)
+        await engine.aclose()
+
+
 async def test_a_request_that_may_not_be_replayed_is_not():
     async with ByteFake(stale("cut"), answers(EMPTY)) as fake:
         engine = Engine()
