@@ -4,7 +4,8 @@
     python -m benchmarks --works get-4k,put-4k --peers asyncstore,obstore --repeat 5
     python -m benchmarks --quick               one process each
     python -m benchmarks --keep --works get-8m   that work anew, the others as they were
-    python -m benchmarks --update              and put the tables into README.md
+    python -m benchmarks --update              and put the tables into the pages, see there
+    python -m benchmarks --render --update     nothing anew, only the pages from results.json
 
 Needs the extra `bench` (`pip install -e '.[bench]'`), and nginx and wrk (`apt-get install
 nginx-light wrk`).
@@ -15,10 +16,12 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import asdict
 
+from benchmarks import goals
 from benchmarks.cores import CLIENT, on, pinned
 from benchmarks.peers import PEERS, can
 from benchmarks.report import Row, machine, markdown, plot, save_json, with_earlier
@@ -26,6 +29,8 @@ from benchmarks.servers import Place, serving
 from benchmarks.works import WORKS, Work
 
 _HERE = os.path.dirname(os.path.abspath(__file__))
+_DOCS = os.path.join(os.path.dirname(_HERE), "docs", "why")
+_PAGES = (os.path.join(_HERE, "README.md"), os.path.join(_DOCS, "speed.md"))
 _BEGIN, _END = "<!-- results: begin -->\n", "<!-- results: end -->\n"
 
 
@@ -67,13 +72,13 @@ def choose(given: str | None, known: list[str]) -> list[str]:
 
 
 def update(text: str) -> None:
-    """Put the tables between the marks in README.md."""
-    path = os.path.join(_HERE, "README.md")
-    with open(path, encoding="utf-8") as file:
-        old = file.read()
-    head, rest = old.split(_BEGIN)
-    with open(path, "w", encoding="utf-8") as file:
-        file.write(f"{head}{_BEGIN}{text}{_END}{rest.split(_END)[1]}")
+    """Put the tables between the marks in the README and in the docs."""
+    for path in _PAGES:
+        with open(path, encoding="utf-8") as file:
+            old = file.read()
+        head, rest = old.split(_BEGIN)
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(f"{head}{_BEGIN}{text}{_END}{rest.split(_END)[1]}")
 
 
 def main() -> None:
@@ -88,13 +93,14 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="the same as --repeat 1")
     parser.add_argument("--out", default=os.path.join(_HERE, "results"), help="a folder")
     parser.add_argument("--keep", action="store_true", help="keep earlier results of the rest")
-    parser.add_argument("--update", action="store_true", help="put the tables into README.md")
+    parser.add_argument("--render", action="store_true", help="measure nothing")
+    parser.add_argument("--update", action="store_true", help="put the tables into the pages")
     asked = parser.parse_args()
     names = choose(asked.works, [work.name for work in WORKS])
     peers = choose(asked.peers, list(PEERS))
     runs: dict[tuple[str, str], list[dict]] = {}
     failed: list[str] = []
-    for work in (work for work in WORKS if work.name in names):
+    for work in (work for work in WORKS if work.name in names and not asked.render):
         with serving(work) as place:
             # In turn, so that what else the machine does falls on all alike.
             for turn in range(1 if asked.quick else asked.repeat):
@@ -109,9 +115,9 @@ def main() -> None:
                     runs.setdefault((work.name, peer), []).append(run)
                     print(", ".join(f"{seconds * 1000:.0f} ms" for seconds, _ in run["rounds"]))
     rows = [Row(work, peer, found) for (work, peer), found in runs.items()]
-    if asked.keep:
+    if asked.keep or asked.render:
         rows = with_earlier(rows, os.path.join(asked.out, "results.json"))
-    text = f"Measured on {machine()}; {pinned()}.\n\n{markdown(rows)}\n"
+    text = f"Measured on {machine()}; {pinned()}.\n\n{goals.markdown(rows)}\n{markdown(rows)}\n"
     if failed:
         text += "Failed:\n\n" + "".join(f"- `{line!r}`\n" for line in dict.fromkeys(failed)) + "\n"
     print("\n" + text)
@@ -120,6 +126,7 @@ def main() -> None:
     plot(rows, os.path.join(asked.out, "results.svg"))
     if asked.update:
         update(text)
+        shutil.copy(os.path.join(asked.out, "results.svg"), os.path.join(_DOCS, "speed.svg"))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,69 @@
+"""What was meant to be reached, and whether it was."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from benchmarks.works import BY_NAME, MiB
+
+if TYPE_CHECKING:
+    from benchmarks.report import Row
+
+_OURS = "asyncstore"
+
+
+class Goal(NamedTuple):
+    """A ratio to a peer: `figure` of the peer, divided by ours, is to be at least `least`."""
+
+    work: str
+    peer: str
+    least: float
+    figure: str = "time"
+
+
+GOALS = [
+    Goal("get-4k", "obstore", 5),
+    Goal("get-4k", "obstore, threads", 2.5),
+    Goal("get-4k", "aiobotocore", 30),
+    Goal("get-4k", "wrk", 0.4),
+    Goal("put-4k", "obstore", 2),
+    Goal("put-4k", "aiobotocore", 15),
+    Goal("put-4k", "obstore", 1 / 0.4, "CPU"),
+    Goal("get-8m", "obstore", 1),
+    Goal("get-8m", "obstore", 1 / 0.85, "CPU"),
+    Goal("get-1g", "obstore", 1.2),
+    Goal("get-4k-tls", "obstore", 1),
+    Goal("get-8m-tls", "obstore", 1),
+    Goal("get-1g-tls", "obstore", 1),
+    Goal("put-1g", "obstore", 1.2),
+    Goal("put-1g", "boto3, threads", 1.2),
+    Goal("list-100k", "aiobotocore", 3),
+    Goal("list-100k", "obstore", 1),
+]
+_MEMORY = 32 * MiB
+"""What one large read may take beside the caller's buffer."""
+
+
+def markdown(rows: list[Row]) -> str:
+    """Return a table of the goals whose works and peers were measured."""
+    known = {(row.work.name, row.peer): row for row in rows}
+    out = ["| Work | Goal | Here | |", "|---|---|---:|---|"]
+    for goal in GOALS:
+        ours, theirs = known.get((goal.work, _OURS)), known.get((goal.work, goal.peer))
+        if ours is not None and theirs is not None:
+            ratio = (
+                theirs.seconds / ours.seconds if goal.figure == "time" else theirs.cpu / ours.cpu
+            )
+            said = f"{goal.peer}'s {goal.figure} at least {goal.least:.3g} × ours"
+            out.append(_line(goal.work, said, f"{ratio:.2f} ×", reached=ratio >= goal.least))
+    large = known.get(("get-1g", _OURS))
+    if large is not None:
+        more = large.peak - large.work.size
+        said = f"peak memory at most the buffer and {_MEMORY // MiB} MiB"
+        here = f"{max(more, 0) / MiB:.0f} MiB more"
+        out.append(_line("get-1g", said, here, reached=more <= _MEMORY))
+    return "\n".join([*out, ""])
+
+
+def _line(work: str, goal: str, here: str, *, reached: bool) -> str:
+    return f"| {BY_NAME[work].note} | {goal} | {here} | {'reached' if reached else '**missed**'} |"
