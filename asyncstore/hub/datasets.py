@@ -114,8 +114,11 @@ async def see_or_set_aside(
     made = Dataset(
         organization_id=place.organization.id, name=name, created_at=hub.clock(), location="hub"
     )
-    session.add(made)
-    await session.flush()
+    try:
+        async with session.begin_nested():
+            session.add(made)
+    except IntegrityError:  # somebody else has done so at this moment
+        return await see(session, caller, organization, name)
     return Seen(made, place.organization, place)
 
 

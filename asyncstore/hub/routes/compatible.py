@@ -264,7 +264,7 @@ async def query(organization: OrganizationName, name: DatasetName, caller: TheCa
     """Refuse to run a query: this hub keeps data, and computes nothing on it."""
     del organization, name
     caller.signed_in()
-    raise Refusal(501, "not_available", "This hub runs no queries.")
+    raise Refusal(400, "not_available", "This hub runs no queries.")
 
 
 def _tag(tag: str) -> tuple[str, str]:

@@ -1,0 +1,14 @@
+"""What a role allows."""
+
+from itertools import product
+
+import pytest
+
+from asyncstore.hub.organizations import Standing
+
+ORDER = ["read", "write", "admin"]
+
+
+@pytest.mark.parametrize(("role", "asked"), [*product(ORDER, ORDER)])
+def test_a_role_allows_itself_and_less(role, asked):
+    assert Standing(None, role).may(asked) == (ORDER.index(asked) <= ORDER.index(role))
