@@ -20,6 +20,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, unquote, urlencode
 
+from asyncstore.testing.boundaries import Boundary
 from asyncstore.testing.canary import CANARY_PASSWORD, CANARY_SECRET, CANARY_TOKEN, MARK
 from asyncstore.testing.small_http import Call, Reply, SmallServer
 
@@ -89,6 +90,7 @@ class GoogleStandIns(SmallServer):
         lifetime: seconds that tokens hold.
         clock: epoch seconds.
         on_issue: told every token, so that a storage server can accept it.
+        on_narrow: told every token that a boundary narrows, and the boundary.
         refresh_tokens: which are good.
         delay: seconds before each token.
     """
@@ -98,6 +100,7 @@ class GoogleStandIns(SmallServer):
         self.lifetime = 3600
         self.clock: Callable[[], float] = time.time
         self.on_issue = on_issue
+        self.on_narrow: Callable[[str, Boundary], object] = lambda _token, _boundary: None
         self.refresh_tokens = {CANARY_PASSWORD}
         self.delay = 0.0
         self._state = _State()
@@ -189,6 +192,7 @@ class GoogleStandIns(SmallServer):
             handlers = {
                 "/token": self._token,
                 "/sts": self._sts,
+                "/v1/token": self._narrow,
                 "/auth": self._auth,
                 "/consent": self._consent,
                 "/subject": self._subject,
@@ -308,6 +312,27 @@ class GoogleStandIns(SmallServer):
         if form.get("audience") != AUDIENCE or not known:
             return _json({"error": "invalid_grant"}, 400)
         return _json(self._issue("workload", form.get("scope", "")))
+
+    def _narrow(self, call: Call) -> Reply:
+        """Trade a token for one that may do less, and ends with it; as Google, say no end."""
+        form = _form(call)
+        wide = self._state.tokens.get(form.get("subject_token", ""))
+        kind = "urn:ietf:params:oauth:token-type:access_token"
+        types = {form.get("subject_token_type"), form.get("requested_token_type")}
+        if not form.get("grant_type", "").endswith(":token-exchange") or types != {kind}:
+            return _json({"error": "invalid_request"}, 400)
+        if wide is None or wide.ends <= self.clock():
+            return _json({"error": "invalid_grant"}, 400)
+        try:
+            boundary = Boundary.parse(form.get("options", ""))
+        except ValueError as error:
+            said = {"error": "invalid_request", "error_description": str(error)}
+            return _json(said, 400)
+        made = self._issue(wide.identity, wide.scope)
+        self._state.tokens[made["access_token"]].ends = wide.ends
+        self.on_narrow(made["access_token"], boundary)
+        del made["expires_in"]
+        return _json(made | {"issued_token_type": kind})
 
     def _subject(self, call: Call) -> Reply:
         if call.headers.get("x-flavor") != "test":

@@ -26,6 +26,7 @@ from urllib.parse import unquote
 
 import google_crc32c
 
+from asyncstore.testing.boundaries import Ask, Boundary
 from asyncstore.testing.small_http import Call, Reply, SmallServer
 
 QUANTUM = 256 * 1024
@@ -112,6 +113,7 @@ class StrictGCS(SmallServer):
 
     Attributes:
         tokens: the bearer tokens that are accepted, each with what it may do: `"rw"`, `"r"`.
+        boundaries: what of that the narrowed ones among them may do.
         keys: service accounts' addresses to their public keys, for signed URLs.
         sessions: resumable uploads by their ids; removed when they end.
         rewrite_step: bytes that one rewrite call copies.
@@ -122,6 +124,7 @@ class StrictGCS(SmallServer):
         super().__init__(self._reply)
         self.buckets: dict[str, Bucket] = {}
         self.tokens: dict[str, str] = {}
+        self.boundaries: dict[str, Boundary] = {}
         self.keys: dict[str, Any] = {}
         self.sessions: dict[str, Session] = {}
         self.rewrite_step = 1 << 30
@@ -167,6 +170,7 @@ class StrictGCS(SmallServer):
         kind, name, rest = found[1], unquote(found[2]), found[3]
         write = call.method != "GET"
         bucket = self._enter(call, name, write=write)
+        self._check_boundary(call, _asks(call, kind, name, rest))
         if kind == "/upload":
             return self._upload(call, name)
         if rest is None:
@@ -199,6 +203,11 @@ class StrictGCS(SmallServer):
         if bucket.requester_pays and not payer:
             raise RefusedError(400, "required", "Bucket is requester pays; no user project given.")
         return bucket
+
+    def _check_boundary(self, call: Call, asks: list[Ask]) -> None:
+        boundary = self.boundaries.get(call.headers.get("authorization", "").partition(" ")[2])
+        if boundary is not None and not all(map(boundary.allows, asks)):
+            raise RefusedError(403, "forbidden", "The caller does not have that access.")
 
     # Objects.
 
@@ -409,6 +418,7 @@ class StrictGCS(SmallServer):
         if call.method != "GET":
             raise RefusedError(405, "methodNotAllowed")
         bucket = self._enter(call, bucket_name, write=False)
+        self._check_boundary(call, [Ask("storage.objects.get", bucket_name, name)])
         query = {}
         if "x-goog-if-generation-match" in call.headers:
             query["ifGenerationMatch"] = call.headers["x-goog-if-generation-match"]
@@ -445,6 +455,35 @@ class StrictGCS(SmallServer):
             del bucket.objects[name]
             return Reply(204)
         return _media(call, found)
+
+
+def _asks(call: Call, kind: str | None, bucket: str, rest: str | None) -> list[Ask]:
+    """Return what a call of the JSON API wants of which objects."""
+    if kind == "/upload":
+        if "upload_id" in call.query:
+            return []  # the session was begun by somebody who might
+        name = call.query.get("name") or _told(call).get("name")
+        return [Ask("storage.objects.create", bucket, str(name))]
+    if rest is None:
+        return [Ask("storage.buckets.get", bucket)]
+    if rest == "/o":
+        return [Ask("storage.objects.list", bucket, prefix=call.query.get("prefix", ""))]
+    parts = [unquote(part) for part in rest.split("/")[2:]]
+    verb = {"GET": "get", "DELETE": "delete"}.get(call.method, "update")
+    if len(parts) == 1:
+        return [Ask(f"storage.objects.{verb}", bucket, parts[0])]
+    return [
+        Ask("storage.objects.get", bucket, parts[0]),
+        Ask("storage.objects.create", parts[3], parts[5]),
+    ]
+
+
+def _told(call: Call) -> dict[str, Any]:
+    """Return the resource that an upload's body describes."""
+    if call.query.get("uploadType") == "multipart":
+        return _related(call)[0]
+    found: dict[str, Any] = json.loads(call.body or b"{}")
+    return found
 
 
 def _verify(key: Any, call: Call, query: dict[str, str], scope: str, signature: str) -> None:

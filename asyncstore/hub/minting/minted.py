@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
 class Minted:
-    """Credentials for one data set, until they end; no repr shows them.
+    """Credentials for one data set, until they end; no repr or pickle shows them.
 
     Attributes:
         creds: in the hub's wire form, as clients take it, with `expiration`.
@@ -24,3 +24,6 @@ class Minted:
 
     def __repr__(self) -> str:
         return f"Minted({self.expires:.0f})"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("what was minted does not pickle")
