@@ -111,7 +111,7 @@ class ObjectMeta:
         *,
         etag: str | None = None,
         version: str | None = None,
-        modified: datetime | str | None = None,
+        modified: datetime | str | int | None = None,
         content_type: str | None = None,
         metadata: Mapping[str, str] = {},
         checksums: Mapping[str, str] = {},
@@ -127,9 +127,11 @@ class ObjectMeta:
 
     @property
     def modified(self) -> datetime | None:
-        """When it was last written, in UTC; parsed from the service's text on first use."""
+        """When it was last written, in UTC; made on first use from what the service told."""
         if isinstance(self._modified, str):
             self._modified = _parse_time(self._modified)
+        elif isinstance(self._modified, int):
+            self._modified = datetime.fromtimestamp(self._modified / 1e9, UTC)
         return self._modified
 
     def replace(self, **changes: Any) -> ObjectMeta:

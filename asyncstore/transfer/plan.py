@@ -162,6 +162,10 @@ class Planner:
         key = meta.key
         if not self._takes_part(key):
             return
+        plain = why is None and self._first is None and not self._absent
+        if plain and _is_proven(row):
+            self._steps.append(Step("skip", key, meta, "verified before", there))
+            return
         if meta.size == 0 and key.endswith("/"):
             self._steps.append(Step("pass", key, meta, "folder marker"))
             return
@@ -181,6 +185,20 @@ class Planner:
 
 THERE = "there is an object"
 """Why what is there is refused, where only what is not there is to be written."""
+
+
+def _is_proven(row: Row) -> bool:
+    """Whether this version of the source is on record as written as what is there now."""
+    meta, there, done = row
+    return (
+        done is not None
+        and there is not None
+        and meta is not None
+        and meta.etag is not None
+        and there.etag is not None
+        and (meta.etag, meta.size, there.etag) == done
+        and there.size == meta.size
+    )
 
 
 def _step(meta: ObjectMeta, there: ObjectMeta | None, done: Done | None) -> Step:

@@ -165,6 +165,8 @@ class Transfer:
                 with anyio.CancelScope(shield=True):
                     await sides.aclose()
         self._planned = True
+        self._files += self._plan.skip
+        self._report.skipped += self._plan.skip
         self._tell(always=True)
 
     def _sides(self) -> Sides:
@@ -185,26 +187,25 @@ class Transfer:
                 self._report.planned.append((verb, step.key))
             if verb == "skip":
                 plan.skip += 1
-                self._report.skipped += 1
-                self._settle(step)
-            elif verb == "copy":
-                plan.copy += 1
-                plan.bytes += step.meta.size
-                kept.append(step)
-            elif verb == "compare":
-                plan.compare += 1
-                plan.bytes += step.meta.size
+                if how.settled is not None:
+                    self._settled(step)
+            elif verb in ("copy", "compare"):
                 kept.append(step)
             elif verb == "delete":
-                plan.delete += 1
                 deleted.append(step)
             elif verb == "refuse":
                 plan.refuse += 1
                 self._refuse(step)
             elif how.settled is not None:
-                how.settled(step, None, None)
+                self._settled(step)
+        copied = [step for step in kept if step.verb == "copy"]
+        plan.copy += len(copied)
+        plan.compare += len(kept) - len(copied)
+        plan.delete += len(deleted)
+        plan.bytes += sum(step.meta.size for step in kept)
         if how.dry_run:
             return
+        self._tell()
         await work.add(kept)
         await gone.add(deleted)
 
@@ -303,9 +304,14 @@ class Transfer:
         self, step: Step, there: ObjectMeta | None = None, error: StoreError | None = None
     ) -> None:
         self._files += 1
+        self._settled(step, there, error)
+        self._tell()
+
+    def _settled(
+        self, step: Step, there: ObjectMeta | None = None, error: StoreError | None = None
+    ) -> None:
         if self._how.settled is not None and not self._how.dry_run:
             self._how.settled(step, there, error)
-        self._tell()
 
     def _fail(self, key: str, error: StoreError, step: Step | None = None) -> None:
         error.at("transfer", self._place(key))

@@ -8,6 +8,7 @@ source, the rest is asked for key by key, unless all of it must be known.
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Protocol
 
 from asyncstore.errors import IntegrityError, InvalidPathError, NotFoundError
@@ -65,12 +66,11 @@ class _Stream:
         self.pairs, self.at = await self._more(), 0
         self.read += len(self.pairs)
         self.ended = not self.pairs
-        last = self._last
         for key, _ in self.pairs:
-            if last is not None and not last < key and order(last) >= order(key):
+            last = self._last
+            if last is not None and last >= key and order(last) >= order(key):
                 raise IntegrityError(f"{self._what} is listed out of order: {key!r} after {last!r}")
-            last = key
-        self._last = last
+            self._last = key
 
     @property
     def dry(self) -> bool:
@@ -230,18 +230,17 @@ def _merged(source: _Stream, target: _Stream, done: _Stream) -> tuple[list[Row],
     rows: list[Row] = []
     alone: list[str] = []
     streams = (source, target, done)
-    while not any(stream.dry for stream in streams):
-        heads = [s.pairs[s.at][0] if s.at < len(s.pairs) else None for s in streams]
-        here = heads[0]
-        if here is not None and here == heads[1] == heads[2]:
-            key = here
-        else:
-            there = [head for head in heads if head is not None]
-            if not there:
-                break
-            key = min(there, key=order)
+    while True:
+        rows += _agreeing(source, target, done)
+        if any(stream.dry for stream in streams):
+            return rows, alone
+        ahead = [s.pairs[s.at][0] if s.at < len(s.pairs) else None for s in streams]
+        there = [key for key in ahead if key is not None]
+        if not there:
+            return rows, alone
+        key = min(there, key=order)
         found: list[Any] = []
-        for stream, head in zip(streams, heads, strict=True):
+        for stream, head in zip(streams, ahead, strict=True):
             if head == key:
                 found.append(stream.pairs[stream.at][1])
                 stream.at += 1
@@ -251,7 +250,24 @@ def _merged(source: _Stream, target: _Stream, done: _Stream) -> tuple[list[Row],
             alone.append(key)
         else:
             rows.append(Row(*found))
-    return rows, alone
+
+
+def _agreeing(source: _Stream, target: _Stream, done: _Stream) -> list[Row]:
+    """Return rows for as long as all three streams go on with the same key: the usual case."""
+    rows: list[Row] = []
+    some = zip(
+        islice(source.pairs, source.at, None),
+        islice(target.pairs, target.at, None),
+        islice(done.pairs, done.at, None),
+        strict=False,
+    )
+    for (key, here), (name, there), (noted, known) in some:
+        if key != name or key != noted:
+            break
+        rows.append(Row(here, there, known))
+    for stream in (source, target, done):
+        stream.at += len(rows)
+    return rows
 
 
 async def heads(

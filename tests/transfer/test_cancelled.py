@@ -15,7 +15,9 @@ from tests.transfer.conftest import fill, tree
 pytestmark = pytest.mark.asyncio
 
 TIMES = 100
-FILES = {f"d{n % 3}/{n}": os.urandom(n * 50) for n in range(40)} | {"large": os.urandom((6 << 20) + 1)}
+FILES = {f"d{n % 3}/{n}": os.urandom(n * 50) for n in range(40)} | {
+    "large": os.urandom((6 << 20) + 1)
+}
 
 
 @pytest.fixture(autouse=True)

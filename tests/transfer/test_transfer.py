@@ -22,8 +22,10 @@ from asyncstore.errors import (
 )
 from asyncstore.layers import Retried
 from asyncstore.providers.local import LocalProvider
+from asyncstore.providers.local.flushing import Deferred, Flush
 from asyncstore.providers.memory import MemoryProvider
 from asyncstore.transfer import Events, large, one
+from asyncstore.transfer.record import Record
 from tests.transfer.conftest import fill, tree
 
 pytestmark = pytest.mark.asyncio
@@ -294,6 +296,74 @@ async def test_a_listing_out_of_order_is_an_error_and_nothing_is_deleted(tmp_pat
             await source.sync(target, delete=True)
         monkeypatch.undo()
         assert set(await content(target)) == {"stranger"}
+
+
+async def test_the_report_counts_the_requests_that_were_made_again(tmp_path, monkeypatch):
+    get = MemoryProvider.get
+    failed = set()
+
+    async def shaky(self, key, /, **how):
+        if key not in failed:
+            failed.add(key)
+            raise UnavailableError("a hiccup")
+        return await get(self, key, **how)
+
+    monkeypatch.setattr(MemoryProvider, "get", shaky)
+    async with open_store("mem://shaky") as store:
+        await filled(store)
+        report = await store.download("", tmp_path)
+    assert (report.copied, report.retries, report.failures) == (5, 5, [])
+    assert "5 retries" in str(report)
+
+
+@pytest.mark.parametrize("durability", ["deferred", "full"])
+async def test_what_is_on_record_was_flushed_before_once_or_per_file(
+    tmp_path, monkeypatch, durability
+):
+    order: list[str] = []
+    for kind, finish in ((Deferred, Deferred.finish), (Flush, Flush.file)):
+        name = finish.__name__
+
+        def told(self, *rest, finish=finish, name=name):
+            order.append(name)
+            return finish(self, *rest)
+
+        monkeypatch.setattr(kind, name, told)
+    flushed = Record.flushed
+
+    def record(self):
+        order.append("record")
+        return flushed(self)
+
+    monkeypatch.setattr(Record, "flushed", record)
+    async with open_store("mem://flush") as store:
+        await filled(store)
+        await store.download("", tmp_path, durability=durability)
+        if durability == "deferred":
+            assert order.count("finish") >= 1
+            assert order.index("finish") < order.index("record")
+            assert "file" not in order
+        else:
+            assert order.index("record") == 5
+            assert order.count("file") == 5
+
+
+async def test_a_folder_whose_owner_deferred_flushing_is_flushed_by_sync(tmp_path, monkeypatch):
+    finished: list[int] = []
+    finish = Deferred.finish
+
+    def told(self):
+        finished.append(len(os.listdir(tmp_path)))
+        return finish(self)
+
+    monkeypatch.setattr(Deferred, "finish", told)
+    async with (
+        open_store("mem://owner") as source,
+        open_store(tmp_path, durability="deferred") as target,
+    ):
+        await filled(source)
+        await source.sync(target)
+        assert finished == [3]
 
 
 async def test_metadata_goes_along_where_both_sides_have_it():

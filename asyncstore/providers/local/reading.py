@@ -11,7 +11,6 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Self
 
 from asyncstore.errors import InvalidSpanError, NotFoundError, ObjectChangedError
@@ -31,8 +30,7 @@ _OPEN = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 
 def meta_of(key: str, state: os.stat_result) -> ObjectMeta:
     """Return what the file system says of an object."""
-    modified = datetime.fromtimestamp(state.st_mtime_ns / 1e9, UTC)
-    return ObjectMeta(key, state.st_size, etag=etag_of(state), modified=modified)
+    return ObjectMeta(key, state.st_size, etag=etag_of(state), modified=state.st_mtime_ns)
 
 
 def head(root: Root, key: str) -> ObjectMeta:
