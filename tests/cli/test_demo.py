@@ -4,6 +4,7 @@ import asyncio
 import os
 import stat
 import sys
+from functools import partial
 
 import pytest
 
@@ -88,9 +89,8 @@ def test_the_demos_hub_can_be_kept_and_served_again(cli, tmp_path, monkeypatch):
 
     async def again():
         async with HubServer(f"{folder}/hub") as server:
-            hub = await asyncio.to_thread(
-                cli, *words, "--hub", server.url, stdin=password.read_bytes()
-            )
+            sign_in = partial(cli, *words, "--hub", server.url, stdin=password.read_bytes())
+            hub = await asyncio.to_thread(sign_in)
             assert hub.code == 0, hub.err
             return await asyncstore.list("hub://demo", hub_url=server.url)
 

@@ -135,13 +135,12 @@ async def test_a_dataset_is_copied_in_and_out_and_between_two(hub, at, tmp_path)
     async with await asyncstore.empty(tmp_path / "ds") as ds:
         for number in range(5):
             await ds.store.put(f"chunks/{number}", bytes([number]) * 100)
-    quiet = {"progressbar": False}
     for source, target in (
         (tmp_path / "ds", "hub://org/one"),
         ("hub://org/one", "hub://org/two"),
         ("hub://org/two", tmp_path / "again"),
     ):
-        await (await asyncstore.copy(source, target, **quiet, **at)).aclose()
+        await (await asyncstore.copy(source, target, progressbar=False, **at)).aclose()
     async with await asyncstore.load(tmp_path / "again", read_only=True) as ds:
         assert bytes(await ds.store.get("chunks/4")) == b"\4" * 100
     assert set(hub.known) == {"org/one", "org/two"}
@@ -201,10 +200,9 @@ async def test_stored_credentials_open_a_path_of_the_bucket(hub, seaweedfs, at):
 
 async def test_the_hub_is_told_who_may_read(hub, at):
     await (await asyncstore.empty("hub://org/one", **at)).aclose()
-    await asyncstore.make_public("hub://org/one", **at)
-    assert hub.known["org/one"]["public"] is True
-    await asyncstore.make_private("hub://org/one", **at)
-    assert hub.known["org/one"]["public"] is False
+    for function, public in ((asyncstore.make_public, True), (asyncstore.make_private, False)):
+        await function("hub://org/one", **at)
+        assert hub.known["org/one"]["public"] is public
     with pytest.raises(NotImplementedError, match="bucket"):
         await asyncstore.make_public("s3://bucket/x")
 

@@ -49,8 +49,8 @@ class HubContract(ProviderContract):
     async def through(self, hub, beneath, **settings):
         with hub:
             hub.tokens[CANARY_TOKEN] = "ann"
-            settings = Settings(hub_url=hub.url, token=CANARY_TOKEN, **settings)
-            provider = HubProvider(SET, settings, beneath)
+            said = Settings(hub_url=hub.url, token=CANARY_TOKEN, **settings)
+            provider = HubProvider(SET, said, beneath)
             yield provider
             await provider.aclose()
 
