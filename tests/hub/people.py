@@ -100,6 +100,8 @@ class Town:
         self.nobody = Person(session, url)
 
     async def first(self, code: str | None, name: str = "root") -> Person:
+        assert code is not None
+        guard(code)
         told = await self.nobody.post(
             "/api/v1/bootstrap", code=code, username=name, email="a@b.example", password=PASSWORD
         )

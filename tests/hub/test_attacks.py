@@ -92,12 +92,12 @@ async def test_an_unknown_name_takes_as_long_as_a_wrong_password():
     taken: dict[bool, list[float]] = {True: [], False: []}
     for _ in range(7):
         for known in (True, False):
-            began = time.thread_time() + time.perf_counter()
+            began = time.perf_counter()
             assert not await passwords.verify(stored if known else None, "wrong")
-            taken[known].append(time.thread_time() + time.perf_counter() - began)
+            taken[known].append(time.perf_counter() - began)
     passwords.close()
-    known, unknown = (statistics.median(taken[key]) for key in (True, False))
-    assert 0.4 < unknown / known < 2.5  # without the dummy it is a thousandth
+    ratio = statistics.median(taken[False]) / statistics.median(taken[True])
+    assert 0.4 < ratio < 2.5  # without the dummy it is a thousandth
 
 
 # S30, S31: passwords.
@@ -315,7 +315,7 @@ async def test_stored_secrets_open_for_their_own_row_alone(town, server):
         assert (stored.status, CANARY_SECRET in str(stored.body)) == (200, False)
     listed = await ada.get(f"{API}/organizations/ada/credentials")
     assert CANARY_SECRET not in str(listed.body)
-    assert AWS["access_key"] not in str(listed.body)
+    assert str(AWS["access_key"]) not in str(listed.body)
     async with server.hub.database.writing() as session:
         rows = (await session.scalars(select(Credential))).all()
         assert all(CANARY_SECRET.encode() not in row.sealed for row in rows)

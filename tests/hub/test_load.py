@@ -23,7 +23,7 @@ async def test_five_hundred_clients_fetch_credentials_at_once(town: Town):
     assert len({one.body["creds"]["aws_session_token"] for one in told}) == CLIENTS
     assert after - before < 150_000  # KiB: clients, server and their buffers
     rows = 0
-    cursor = ""
+    cursor: str | None = ""
     while cursor is not None:
         page = await ada.get(f"/api/v1/organizations/ada/events?limit=400{cursor}")
         rows += sum(row["action"] == "credentials.handed_out" for row in page.body["events"])

@@ -13,7 +13,7 @@ import pytest_asyncio
 from asyncstore.hub import app
 from asyncstore.hub.core import Hub
 from asyncstore.hub.settings import Settings
-from asyncstore.testing.canary import CANARY_SECRET, guard
+from asyncstore.testing.canary import CANARY_SECRET
 from tests.hub.people import CHEAP, PASSWORD, Town
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -47,7 +47,7 @@ class Row:
 
     need: str
     ok: int = 200
-    body: dict | None = None
+    body: dict[str, object] | None = None
     query: str = ""
     nobody: int | None = None
     changes: bool = True
@@ -195,7 +195,7 @@ async def cast(request, tmp_path_factory):
         aiohttp.ClientSession() as session,
     ):
         town = Town(session, server.url)
-        root = await town.first(guard(server.bootstrap_code))
+        root = await town.first(server.bootstrap_code)
         admin, write, read, outsider, _ = [
             await town.person(name) for name in ("ann", "will", "rhea", "olga", "bystander")
         ]

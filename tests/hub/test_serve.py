@@ -39,6 +39,7 @@ def served(*words, cwd):
         umask=0,  # the widest
     ) as child:
         try:
+            assert child.stdout is not None
             url = json.loads(child.stdout.readline())["url"]
             yield child, url
         finally:
