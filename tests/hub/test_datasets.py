@@ -85,7 +85,8 @@ async def test_a_page_of_data_sets_leads_to_the_next(town: Town):
     names = [f"d{n}" for n in range(5)]
     for name in names:
         await ada.create(f"ada/{name}")
-    found, cursor = [], ""
+    found: list[str] = []
+    cursor: str | None = ""
     while cursor is not None:
         told = await ada.get(f"{API}/organizations/ada/datasets?limit=2&cursor={cursor}")
         found += [row["name"] for row in told.body["datasets"]]
