@@ -83,7 +83,7 @@ async def transfer(
                 tell=tell,
                 settled=settled,
             )
-            flushes = ability(target.provider, Flushes)
+            flushes = ability(target.provider, Flushes)  # type: ignore[type-abstract]
             flush = None if flushes is None else flushes.flush
             report = await Transfer(source, target, record, how, flush=flush).run()
         if failures_to is not None:
