@@ -32,11 +32,12 @@ http {{
   fastcgi_temp_path {folder}/f; uwsgi_temp_path {folder}/u; scgi_temp_path {folder}/s;
   ssl_certificate {folder}/cert.pem; ssl_certificate_key {folder}/key.pem;
   ssl_protocols TLSv1.2 TLSv1.3;
-  # What S3 says and nginx does not: an object's checksum; of a write an ETag, and the checksum
+  # What S3 says and nginx does not: a whole object's checksum; of a write an ETag, and the checksum
   # that came with it.
   map_hash_max_size 16384; map_hash_bucket_size 128;
   map $uri $stored {{ include {folder}/sums; }}
-  map $request_method $sum {{ default $stored; PUT $http_x_amz_checksum_crc64nvme; }}
+  map $http_range $whole {{ "" $stored; }}
+  map $request_method $sum {{ default $whole; PUT $http_x_amz_checksum_crc64nvme; }}
   map $request_method $written {{ PUT '"0"'; }}
   server {{
     listen 127.0.0.1:{plain} backlog=4096; listen 127.0.0.1:{tls} ssl backlog=4096;
