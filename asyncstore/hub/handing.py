@@ -76,7 +76,9 @@ async def hand_out(
         lifetime = hub.settings.credential_lifetime
         if not caller.is_anonymous:
             lifetime = min(lifetime, caller.expires_at - hub.clock())
-        path, lent = await managed.mint(hub, seen.dataset, mode, lifetime)
+        path, lent = await managed.mint(
+            hub, seen.dataset, mode, lifetime, to_nobody=caller.is_anonymous
+        )
         return Handed(path, lent, mode, repository)
     grant = _grant(hub, caller, seen, mode, hub.settings.credential_lifetime)
     creds = hub.storage.mint(grant) | {

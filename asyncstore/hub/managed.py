@@ -141,9 +141,11 @@ async def connect(
 
 
 async def mint(
-    hub: Hub, dataset: Dataset, mode: Mode, lifetime: float
+    hub: Hub, dataset: Dataset, mode: Mode, lifetime: float, *, to_nobody: bool
 ) -> tuple[str, dict[str, Any]]:
     """Return the place of a connected data set, and credentials for it alone.
+
+    Who is nobody gets narrowed credentials, and never a stored key pair itself.
 
     Raises:
         Refusal: 403, 422 or 503: what is stored does not work, and why.
@@ -156,7 +158,7 @@ async def mint(
             url,
             mode=mode,
             lifetime=lifetime,
-            allow_static=hub.settings.static_credentials and kept.allow_static,
+            allow_static=hub.settings.static_credentials and kept.allow_static and not to_nobody,
         )
     return str(url), minted.creds
 

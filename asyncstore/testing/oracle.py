@@ -146,23 +146,26 @@ class Oracle:
         }
 
 
-def install(cache: str | os.PathLike[str] | None = None) -> Oracle:
+def install(
+    cache: str | os.PathLike[str] | None = None, *, requirements: tuple[str, ...] = REQUIREMENTS
+) -> Oracle:
     """Install Deep Lake 3.9 into a cache folder, unless it is there.
 
     Args:
         cache: the folder; by default the user's cache directory.
+        requirements: another release, and what it needs; each set has an environment of its own.
 
     Raises:
         AssertionError: pip failed, with what it said.
     """
-    name = hashlib.sha256(repr((REQUIREMENTS, sys.version, _LOOPBACK_ONLY)).encode()).hexdigest()
+    name = hashlib.sha256(repr((requirements, sys.version, _LOOPBACK_ONLY)).encode()).hexdigest()
     root = pathlib.Path(cache or _user_cache()) / f"deeplake-{name[:12]}"
     root.mkdir(parents=True, exist_ok=True)
     oracle = Oracle(str(root / "env" / "bin" / "python"), str(root / "home"))
     with open(root / "lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # the tests may run in several processes
         if not (root / "complete").exists():
-            _fill(root)
+            _fill(root, requirements)
             (root / "complete").touch()
     return oracle
 
@@ -172,12 +175,12 @@ def _user_cache() -> str:
     return os.path.join(base, "asyncstore-tests")
 
 
-def _fill(root: pathlib.Path) -> None:
+def _fill(root: pathlib.Path, requirements: tuple[str, ...]) -> None:
     venv.create(root / "env", clear=True, with_pip=True)
     python = str(root / "env" / "bin" / "python")
     with tempfile.TemporaryFile("w+") as log:
         done = subprocess.run(  # noqa: S603 - a fixed command of the tests' own
-            [python, "-m", "pip", "install", "--disable-pip-version-check", *REQUIREMENTS],
+            [python, "-m", "pip", "install", "--disable-pip-version-check", *requirements],
             stdout=log,
             stderr=subprocess.STDOUT,
             stdin=subprocess.DEVNULL,
