@@ -5,6 +5,7 @@ from __future__ import annotations
 import mmap
 from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
 import pytest
 
 from asyncstore.room import Spare, room
@@ -47,7 +48,6 @@ def test_memory_is_lent_again_once_its_last_view_is_gone():
 
 
 def test_a_view_of_a_view_keeps_the_memory_too():
-    np = pytest.importorskip("numpy")
     spare = Spare(16 << 20)
     array = np.frombuffer(spare.lend(4 << 20), np.uint8)[5:9]
     assert spare.kept == 0
