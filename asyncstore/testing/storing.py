@@ -5,13 +5,17 @@ from __future__ import annotations
 import os
 import sys
 import time
-from typing import TYPE_CHECKING, Literal
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+from urllib.parse import unquote
 
 from asyncstore.testing.canary import guard
 from asyncstore.testing.process import Process, answers, free_ports
 from asyncstore.testing.servers import Server
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from asyncstore.testing.process import Command
 
 _KEY = "ASYNCSTORE_TEST_STORAGE_KEY"
@@ -69,6 +73,72 @@ class HubStorage(Server):
     def make_bucket(self, name: str | None = None, /) -> str:
         """Return the name of the bucket that `creds` are for; every bucket is there."""
         return name or _BUCKET
+
+
+@dataclass
+class Answer:
+    """What an ASGI application answered."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def code(self) -> str:
+        """The code that S3's error document has, or `""`."""
+        return self.body.partition(b"<Code>")[2].partition(b"</Code>")[0].decode()
+
+
+async def ask(
+    app: Any,
+    method: str,
+    target: str,
+    headers: Iterable[tuple[str, str]] = (),
+    body: Iterable[bytes] = (),
+    *,
+    ends: bool = True,
+) -> Answer:
+    """Ask an ASGI application, with no server between: what is sent is what arrives.
+
+    Args:
+        app: it.
+        method: upper case.
+        target: path and query, encoded.
+        headers: in order, repeated as they are.
+        body: pieces, as they arrive.
+        ends: whether the client stays until the body's end; otherwise it goes away then.
+
+    Returns:
+        The answer; its status is 0 where there is none.
+    """
+    path, _, query = target.partition("?")
+    pieces = list(body)
+    last = {"type": "http.request", "body": b"", "more_body": False}
+    messages = [{"type": "http.request", "body": piece, "more_body": True} for piece in pieces]
+    messages.append(last if ends else {"type": "http.disconnect"})
+    waiting = iter(messages)
+    answer = Answer(0, {}, b"")
+
+    async def receive() -> Any:
+        return next(waiting, {"type": "http.disconnect"})
+
+    async def send(message: Any) -> None:
+        if message["type"] == "http.response.start":
+            answer.status = message["status"]
+            answer.headers = {n.decode(): v.decode("latin-1") for n, v in message["headers"]}
+        else:
+            answer.body += bytes(message.get("body", b""))
+
+    scope = {
+        "type": "http",
+        "method": method,
+        "path": unquote(path),
+        "raw_path": path.encode("latin-1"),
+        "query_string": query.encode("latin-1"),
+        "headers": [(n.encode("latin-1"), v.encode("latin-1")) for n, v in headers],
+    }
+    await app(scope, receive, send)
+    return answer
 
 
 def _serve(folder: str, port: int) -> None:

@@ -58,6 +58,9 @@ class Claim(NamedTuple):
     expires: int | None
     payload: str
 
+    def __repr__(self) -> str:
+        return f"Claim({self.access_key}, {self.stamp})"
+
     @property
     def scope(self) -> str:
         """The credential's scope."""
