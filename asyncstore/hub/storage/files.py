@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
     from asyncstore.types import Buffer
 
-_FOLDERS = [f"{number:02x}" for number in range(256)]
 _MODE = 0o600
 
 
@@ -36,6 +35,9 @@ class NewFile:
         self.name = secrets.token_hex(16)
         self._folder = os.path.join(folder, self.name[:2])
         path = os.path.join(self._folder, self.name)
+        if not os.path.isdir(self._folder):
+            os.makedirs(self._folder, mode=0o700, exist_ok=True)
+            flush_folder(folder)
         self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, _MODE)
 
     def write(self, pieces: Iterable[Buffer]) -> None:
@@ -74,7 +76,7 @@ class Files:
     """All files of a storage.
 
     Args:
-        folder: theirs alone; made by `prepare`.
+        folder: theirs alone, and there.
 
     Attributes:
         lock: held while a reader finds an object and takes hold of its files, and while it is
@@ -90,15 +92,12 @@ class Files:
         self._remover: threading.Thread | None = None
 
     def prepare(self, known: Callable[[str], bool]) -> None:
-        """Make the folders, and remove what no row names.
+        """Remove what no row names.
 
         Args:
             known: whether a row names a file.
         """
-        for name in _FOLDERS:
-            os.makedirs(os.path.join(self.folder, name), mode=0o700, exist_ok=True)
-        flush_folder(self.folder)
-        for folder in _FOLDERS:
+        for folder in os.listdir(self.folder):
             for name in os.listdir(os.path.join(self.folder, folder)):
                 if not known(name):
                     os.unlink(self._path(name))
