@@ -94,7 +94,7 @@ async def storage(tmp_path, clock):
     await storage.aclose()
 
 
-_watched = []
+_watched: list[tuple[str, str]] = []
 
 
 @pytest.fixture
