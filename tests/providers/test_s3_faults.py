@@ -762,6 +762,20 @@ async def test_a_copy_in_parts_fails_as_one_error_and_is_aborted(fake, monkeypat
     await provider.aclose()
 
 
+async def test_a_copy_asks_for_the_version_that_was_seen_with_every_part(s3, fake, monkeypatch):
+    monkeypatch.setattr(copying, "PART", 5 * MiB)
+    in_parts = SmallPuts(BUCKET, Settings(creds=KEYS, endpoint_url=fake.server.url))
+    part = Reply(200, xml("CopyPartResult", ETag="p"))
+    joined = Reply(200, xml("CompleteMultipartUploadResult", ETag="j"))
+    fake.will(answer(b"", {"content-length": str(11 * MiB)}), BEGUN, part, part, part, joined)
+    await in_parts.copy("a", "b")
+    fake.will(answer(b"", {"content-length": "3"}), Reply(200, xml("CopyObjectResult", ETag="c")))
+    await s3.copy("a", "b")
+    copies = [call for call in fake.calls if "x-amz-copy-source" in call.headers]
+    assert [call.headers.get("x-amz-copy-source-if-match") for call in copies] == ['"e1"'] * 4
+    await in_parts.aclose()
+
+
 @pytest.mark.parametrize("name", ["seaweedfs", "ministack", "moto"])
 async def test_a_large_object_is_copied_in_parts_with_its_metadata(name, request, monkeypatch):
     monkeypatch.setattr(copying, "PART", 5 * MiB)
