@@ -18,7 +18,7 @@ def ours(hub, token, path, **options):
 
 LIFE = """
 import numpy
-ds = deeplake.empty("hub://alice/first", token=token)
+ds = deeplake.empty("hub://lisa/first", token=token)
 ds.create_tensor("x", dtype="int64")
 ds.create_tensor("text", htype="text")
 ds.x.extend(numpy.arange(100))
@@ -30,27 +30,27 @@ ds.x.append(numpy.int64(100))
 ds.commit("second")
 ds.flush()
 
-ds = deeplake.load("hub://alice/first", token=token)
+ds = deeplake.load("hub://lisa/first", token=token)
 read = [ds.x.numpy().ravel().tolist(), ds.text.data()["value"], dict(ds.info), ds.branches]
-deeplake.rename("hub://alice/first", "hub://alice/between", token=token)
-deeplake.rename("hub://alice/between", "second", token=token)
+deeplake.rename("hub://lisa/first", "hub://lisa/between", token=token)
+deeplake.rename("hub://lisa/between", "second", token=token)
 client = Client(token=token)
-listed = client.get_workspace_datasets("alice", "/api/datasets/public", "/api/datasets/all")
-there = [deeplake.exists(f"hub://alice/{name}", token=token) for name in ("first", "second")]
+listed = client.get_workspace_datasets("lisa", "/api/datasets/public", "/api/datasets/all")
+there = [deeplake.exists(f"hub://lisa/{name}", token=token) for name in ("first", "second")]
 result = [commit, read, [each["_id"] for each in listed], there, client.username]
 """
 
 
 def test_it_makes_fills_loads_renames_and_lists_and_ours_opens_it(client):
-    token = client.hub.person("alice")
+    token = client.hub.person("lisa")
     commit, read, listed, there, username = client.run(LIFE, token=token)
     assert read[0] == list(range(100))
     assert read[1] == [str(i) for i in range(100)]
     assert read[2:] == [{"made": "by Deep Lake"}, ["main", "dev"]]
-    assert listed == ["alice/second"]
+    assert listed == ["lisa/second"]
     assert there == [False, True]
-    assert username == "alice"
-    with ours(client.hub, token, "hub://alice/second") as ds:
+    assert username == "lisa"
+    with ours(client.hub, token, "hub://lisa/second") as ds:
         assert ds.commit_id == commit
         assert ds.branches == ["main", "dev"]
         assert {"x", "text"} <= set(ds.meta.tensor_names)
