@@ -43,6 +43,11 @@ CREATE TABLE IF NOT EXISTS parts (
     modified INTEGER NOT NULL, sum TEXT NOT NULL, spans TEXT NOT NULL,
     PRIMARY KEY (upload, number)
 ) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS finished (
+    id TEXT PRIMARY KEY, bucket TEXT NOT NULL, key BLOB NOT NULL, at INTEGER NOT NULL,
+    chosen TEXT NOT NULL, outcome TEXT NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS finished_by_time ON finished (at);
 """
 _VERSION = 1
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from base64 import urlsafe_b64decode, urlsafe_b64encode
+from base64 import b64decode, urlsafe_b64encode
 from binascii import Error as Base64Error
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -118,7 +118,7 @@ def asked_prefix(request: Request) -> bytes:
 
 def _token(text: str) -> bytes:
     try:
-        return urlsafe_b64decode(text)
+        return b64decode(text, b"-_", validate=True)
     except (Base64Error, ValueError):
         raise Refused("InvalidArgument", "The continuation token provided is incorrect") from None
 

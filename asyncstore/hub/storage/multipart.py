@@ -6,8 +6,9 @@ import hashlib
 import secrets
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from asyncstore.hub.storage import conditions, documents, sums
+from asyncstore.hub.storage import conditions, documents, finished, sums
 from asyncstore.hub.storage.faults import Refused
+from asyncstore.hub.storage.finished import Outcome
 from asyncstore.hub.storage.index import (
     About,
     Entry,
@@ -192,37 +193,51 @@ async def put_part(request: Request, content: Content, committer: Committer) -> 
 
 
 async def complete(request: Request, body: bytes, committer: Committer) -> Reply:
-    """Answer CompleteMultipartUpload: the object names the parts' files."""
-    chosen = documents.read_complete(body)
-    headers, bucket, key = request.headers, request.bucket, request.key.encode()
+    """Answer CompleteMultipartUpload: the object names the parts' files.
 
-    def change(change: Change) -> Entry:
-        upload = find_upload(change.db, request)
-        there = {part.number: part for part in find_parts(change.db, upload.id, 0, 1 << 20)}
-        parts = [_chosen_part(upload, there, one) for one in chosen]
-        _check_sizes(parts, headers.get("x-amz-mp-object-size"))
-        made = _joined(upload, parts)
-        _check_whole(upload, made, headers)
-        if "if-match" in headers or "if-none-match" in headers:
-            old = find(change.db, bucket, key)
-            conditions.check_write(headers, None if old is None else old.etag)
-        use(change.db, made.names)
-        remove_upload(change, upload.id)
-        store(change, bucket, key, made)
-        return made
+    Asked again, it answers as before and changes nothing.
+    """
+    chosen = documents.read_complete(body)
+
+    def change(change: Change) -> Outcome:
+        known = finished.recall(change.db, request, chosen)
+        if known is not None:
+            return known
+        made = _join(change, request, chosen)
+        outcome = Outcome(made.etag, made.about.sums, made.about.whole)
+        finished.forget_old(change, made.modified - int(finished.LIFE * 1000))
+        finished.remember(change, request, chosen, outcome, made.modified)
+        return outcome
 
     made = await committer.run(change)
     rows = [
         ("Location", documents.text(request.path)),
-        ("Bucket", bucket),
+        ("Bucket", request.bucket),
         ("Key", documents.text(request.key)),
         ("ETag", f"&quot;{made.etag}&quot;"),
-        *documents.checksums(made.about.sums, whole=made.about.whole),
+        *documents.checksums(made.sums, whole=made.whole),
     ]
     return document(
         f'<CompleteMultipartUploadResult xmlns="{XMLNS}">{documents.fields(rows)}'
         "</CompleteMultipartUploadResult>"
     )
+
+
+def _join(change: Change, request: Request, chosen: Sequence[Chosen]) -> Entry:
+    headers, bucket, key = request.headers, request.bucket, request.key.encode()
+    upload = find_upload(change.db, request)
+    there = {part.number: part for part in find_parts(change.db, upload.id, 0, 1 << 20)}
+    parts = [_chosen_part(upload, there, one) for one in chosen]
+    _check_sizes(parts, headers.get("x-amz-mp-object-size"))
+    made = _joined(upload, parts)
+    _check_whole(upload, made, headers)
+    if "if-match" in headers or "if-none-match" in headers:
+        old = find(change.db, bucket, key)
+        conditions.check_write(headers, None if old is None else old.etag)
+    use(change.db, made.names)
+    remove_upload(change, upload.id)
+    store(change, bucket, key, made)
+    return made
 
 
 def _chosen_part(upload: Upload, there: dict[int, Part], one: Chosen) -> Part:

@@ -11,7 +11,7 @@ import time
 from typing import TYPE_CHECKING
 
 from asyncstore.errors import ConfigurationError
-from asyncstore.hub.storage import multipart, writing
+from asyncstore.hub.storage import finished, multipart, writing
 from asyncstore.hub.storage.committing import Committer
 from asyncstore.hub.storage.faults import Refused, denied
 from asyncstore.hub.storage.files import Files, flush_folder
@@ -91,6 +91,8 @@ class Storage:
             before = int((self._clock() - UPLOAD_LIFE) * 1000)
             while await self._committer.run(lambda c: multipart.remove_old(c, before, _BATCH)):
                 pass
+            known = int((self._clock() - finished.LIFE) * 1000)
+            await self._committer.run(lambda c: finished.forget_old(c, known))
 
     def _prepare(self) -> sqlite3.Connection:
         os.makedirs(self._files.folder, mode=0o700, exist_ok=True)
@@ -188,6 +190,7 @@ class Storage:
             lambda change: multipart.remove_uploads(change, bucket, first, end, _BATCH)
         ):
             pass
+        await self._changes.run(lambda c: finished.forget_keys(c, bucket, first, end))
         return count
 
     async def size_of(self, bucket: str, prefix: str) -> int:
