@@ -13,12 +13,17 @@ from asyncstore.cli.asking import secret_option
 from asyncstore.cli.command import command
 from asyncstore.cli.group import group
 from asyncstore.cli.options import Options, hub_options
-from asyncstore.cli.reach import hub_api
-from asyncstore.errors import NotSupportedError
+from asyncstore.cli.reach import hub_api, hub_client
+from asyncstore.cli.text import escaped
+from asyncstore.errors import InvalidPathError, NotSupportedError
+from asyncstore.url import StoreURL
 
 if TYPE_CHECKING:
     from asyncstore.cli.output import Output
     from asyncstore.credentials import Secret
+
+
+_TERMS_MAX = 20_000
 
 
 @command(
@@ -171,4 +176,77 @@ async def serve(  # noqa: PLR0917 - click passes by keyword
         await ended.wait()
 
 
-hub = group("hub", "A hub of one's own.", serve, bootstrap)
+@command(
+    "agree",
+    examples=[("asyncstore hub agree hub://acme/photos", "read a data set's terms, and agree")],
+)
+@click.argument("path", metavar="HUB_PATH")
+@click.option("--yes", is_flag=True, help="Agree without being asked.")
+@hub_options
+async def agree(options: Options, output: Output, path: str, *, yes: bool) -> None:
+    """Show the terms of a data set, and agree to them; without them it does not open.
+
+    On a terminal the data set's name is asked for; elsewhere only --yes agrees.
+    """
+    organization, name = _data_set(path)
+    url = f"hub://{organization}/{name}"
+    async with hub_client(options) as client:
+        texts = await client.terms(organization, name)
+        for text in texts:
+            shown = "\n".join(map(escaped, text.splitlines()))
+            output.result(shown, {"type": "terms", "url": url, "text": text})
+        if not texts:
+            output.remark(f"{url} asks for nothing", {"type": "no terms", "url": url})
+            return
+        if not yes:
+            await asyncio.to_thread(_ask_for_name, name)
+        await client.agree(organization, name)
+    output.remark(f"agreed to the terms of {url}", {"type": "agreed", "url": url})
+
+
+@command(
+    "terms",
+    examples=[
+        (
+            "asyncstore hub terms hub://acme/photos < notes.txt",
+            "what others have to agree to before the data set opens",
+        ),
+        ("asyncstore hub terms --none hub://acme/photos", "nothing any more"),
+    ],
+)
+@click.argument("path", metavar="HUB_PATH")
+@click.option("--none", "nothing", is_flag=True, help="Ask for nothing any more.")
+@hub_options
+async def terms(options: Options, output: Output, path: str, *, nothing: bool) -> None:
+    """Set the terms of a data set, read from standard input.
+
+    Whoever is no administrator of the organisation has to agree to them before it opens.
+    """
+    organization, name = _data_set(path)
+    text = None if nothing else await asyncio.to_thread(sys.stdin.read, _TERMS_MAX + 1)
+    if text is not None and not 0 < len(text.strip()) <= _TERMS_MAX:
+        raise click.UsageError(f"terms are a text of at most {_TERMS_MAX:,} characters")
+    async with hub_api(options) as api:
+        await api.set_terms(organization, name, None if text is None else text.strip())
+    what = "has no terms now" if text is None else "has these terms now"
+    record = {"type": "terms", "url": f"hub://{organization}/{name}", "set": text is not None}
+    output.remark(f"hub://{organization}/{name} {what}", record)
+
+
+def _data_set(path: str) -> tuple[str, str]:
+    url = StoreURL.parse(path)
+    if url.scheme != "hub" or not url.path or "/" in url.path:
+        raise InvalidPathError(f"{path!r}: write hub://organisation/name")
+    return url.bucket, url.path
+
+
+def _ask_for_name(name: str) -> None:
+    if not sys.stdin.isatty():
+        raise click.UsageError("there is no terminal to ask on; --yes agrees")
+    sys.stderr.write(f"Type {name} to agree: ")
+    sys.stderr.flush()
+    if sys.stdin.readline().strip() != name:
+        raise click.UsageError("that is another name; nothing was agreed to")
+
+
+hub = group("hub", "A hub of one's own, and what a hub asks for.", serve, bootstrap, terms, agree)

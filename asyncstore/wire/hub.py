@@ -280,6 +280,14 @@ def _error(  # noqa: C901, PLR0911 - one decision, in one place
     return StoreError(f"the hub answered {said}")
 
 
+def agreements(status: int, body: Buffer, /) -> list[str]:
+    """Return the terms that an answer asks to be agreed to; none where it asks for nothing."""
+    reply = (_reply(body) if status == 403 else None) or {}  # noqa: PLR2004
+    rows = reply.get("agreements") if reply.get("code") == _AGREEMENT else None
+    found = [row.get("text") for row in rows or () if isinstance(row, dict)]
+    return [text for text in found if isinstance(text, str)]
+
+
 _SIGN_IN = "run `asyncstore login`, or pass token="
 
 
@@ -287,12 +295,12 @@ def _forbidden(reply: dict[str, Any], said: str, identity: str) -> StoreError:
     code = reply.get("code")
     if code == _AGREEMENT_LOGIN:
         return UnauthenticatedError(
-            f"the data set has an agreement, which only who is signed in can accept; {_SIGN_IN}"
+            f"the data set has terms, which only who is signed in can agree to; {_SIGN_IN}"
         )
     if code == _AGREEMENT and reply.get("agreements"):
         return PermissionDeniedError(
-            f"the data set has an agreement that {identity} has not accepted; accept it on the "
-            "hub's own pages first"
+            f"the data set has terms that {identity} has not agreed to; read them and agree by "
+            "`asyncstore hub agree`"
         )
     if identity == "nobody":
         return UnauthenticatedError(f"the hub lets nobody unknown do that: {said}; {_SIGN_IN}")

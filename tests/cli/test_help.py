@@ -98,7 +98,7 @@ OF_A_HUB = ("login", "logout", "whoami", "register", "tokens", "creds", "org", "
 
 def signed_in(request, words, hub):
     """Return what an example about a hub finds in its environment."""
-    if words[1] == "hub":
+    if words[1:3] == ["hub", "bootstrap"]:
         new = request.getfixturevalue("new_hub")
         return {"ASYNCSTORE_HUB_URL": new.url, "CODE": new.code}
     if words[1] not in OF_A_HUB and "hub://acme" not in words:

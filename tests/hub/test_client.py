@@ -223,6 +223,30 @@ def test_a_person_signs_in_works_shares_and_signs_out(shell, tmp_path):
     shell("cat", "hub://vera/set/a/file", code=4)
 
 
+def test_terms_are_shown_and_agreed_to_before_a_data_set_opens(real_hub, shell):
+    shell.environment["ASYNCSTORE_HUB_URL"] = real_hub.url
+    owner, reader = real_hub.person("tess"), real_hub.person("rhea")
+    at = {"hub_url": real_hub.url, "token": owner}
+    with sync.empty("hub://tess/kind", public=True, **at) as ds:
+        ds.store.put("k", b"bytes")
+    shell.environment["ACTIVELOOP_TOKEN"] = owner
+    shell("hub", "terms", "hub://tess/kind", stdin="Be kind.\nAlways.\n")
+    shell("hub", "terms", "hub://tess/kind", stdin=" ", code=2)
+
+    shell.environment["ACTIVELOOP_TOKEN"] = reader
+    assert "asyncstore hub agree" in shell("cat", "hub://tess/kind/k", code=4)[1]
+    out, err = shell("hub", "agree", "hub://tess/kind", code=2)
+    assert (out, "--yes" in err) == ("Be kind.\nAlways.\n", True)
+    shell("cat", "hub://tess/kind/k", code=4)
+    shell("hub", "agree", "--yes", "hub://tess/kind")
+    assert shell("cat", "hub://tess/kind/k")[0] == "bytes"
+    assert "asks for nothing" in shell("hub", "agree", "hub://tess/kind")[0]
+
+    shell.environment["ACTIVELOOP_TOKEN"] = owner
+    shell("hub", "terms", "--none", "hub://tess/kind")
+    shell("hub", "agree", "hub://tess", code=2)
+
+
 def test_a_password_is_not_read_where_there_is_nobody_to_ask(shell):
     _, err = shell("login", "--hub", shell.url, "vera", code=2)
     assert "--password-stdin" in err

@@ -90,8 +90,8 @@ def grants(hub, *, creds=None, **changes):
     [
         (said(401, description="gone"), UnauthenticatedError, "gone.*asyncstore login"),
         (said(403, description="not yours"), PermissionDeniedError, "not yours"),
-        (said(403, code=1, agreements=[{"text": "x"}]), PermissionDeniedError, "agreement"),
-        (said(403, code=2), UnauthenticatedError, "agreement"),
+        (said(403, code=1, agreements=[{"text": "x"}]), PermissionDeniedError, "hub agree"),
+        (said(403, code=2), UnauthenticatedError, "terms"),
         (Reply(403, b"<html>"), PermissionDeniedError, "403"),
         (said(404, description="no such data set"), NotFoundError, "no such data set"),
         (Reply(404, b"<html>not here</html>"), ConfigurationError, "no hub"),

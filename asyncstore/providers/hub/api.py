@@ -217,6 +217,14 @@ class HubAPI:
         """Delete stored credentials that no data set is connected through."""
         await self._client.send("DELETE", _at("organizations", organization, "credentials", name))
 
+    async def set_terms(self, organization: str, name: str, text: str | None) -> None:
+        """Say what has to be agreed to before a data set opens; `None` is nothing."""
+        target = _at("organizations", organization, "datasets", name, "agreement")
+        if text is None:
+            await self._client.send("DELETE", target)
+        else:
+            await self._client.send("PUT", target, {"text": text})
+
     async def datasets(
         self, organization: str, *, cursor: str | None = None
     ) -> tuple[list[Entry], str | None]:

@@ -136,6 +136,25 @@ class HubClient:
         target = wire.target("api", "org", organization, "dataset", dataset)
         await self.send("PUT", target, {"public": public})
 
+    async def terms(self, organization: str, dataset: str) -> list[str]:
+        """Return what has to be agreed to before a data set opens; nothing where nothing has.
+
+        Raises:
+            NotFoundError, PermissionDeniedError, UnauthenticatedError: as in `granted`.
+        """
+        query = wire.grant_query("r", again=False)
+        target = wire.target("api", "org", organization, "ds", dataset, "creds", query=query)
+        reply = await self._answered("GET", target)
+        texts = wire.agreements(reply.status, reply.body)
+        if not texts:
+            self._check(reply, "GET")
+        return texts
+
+    async def agree(self, organization: str, dataset: str) -> None:
+        """Agree to a data set's terms, as who one is at the hub."""
+        target = wire.target("api", "organization", organization, "dataset", dataset, "agree")
+        await self.send("POST", target)
+
     async def connect(
         self, source: str, organization: str, name: str | None, creds_key: str
     ) -> str:
@@ -210,6 +229,12 @@ class HubClient:
         Raises:
             StoreError: of the kind that `wire.failure` tells, or the transport's.
         """
+        reply = await self._answered(method, target, document)
+        self._check(reply, method)
+        return reply
+
+    async def _answered(self, method: str, target: str, document: Any = None, /) -> Response:
+        """Make a call, and return its answer, whatever it says."""
         token = self.hub.token
         headers = {
             "accept": "application/json",
@@ -231,9 +256,13 @@ class HubClient:
             limit=wire.BODY_MAX,
             replayable=method == "GET",
         )
-        reply = await self._sent(request)
+        return await self._sent(request)
+
+    def _check(self, reply: Response, method: str) -> None:
+        """Raise what an answer says, unless that is success."""
         if 200 <= reply.status < 300:  # noqa: PLR2004
-            return reply
+            return
+        token = self.hub.token
         raise wire.failure(
             reply.status,
             reply.headers,
