@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
     from asyncstore.errors import StoreError
-    from asyncstore.types import Blob, Buffer, Limits, ObjectMeta, Page, Span, Stream
+    from asyncstore.types import Blob, Buffer, Limits, ObjectMeta, Page, Span, Stream, Verifier
 
 A = TypeVar("A")
 
@@ -250,6 +250,22 @@ class MovesPrefix(Protocol):
         Raises:
             NotFoundError: nothing is under `source`.
             AlreadyExistsError: something is at `target`.
+        """
+        ...
+
+
+@runtime_checkable
+class Verifies(Protocol):
+    """Ability: compare an object's bytes with checksums that its metadata does not have."""
+
+    async def verifier(self, meta: ObjectMeta, /) -> Verifier | None:
+        """Return what takes all the bytes of a version, in order; `None` where nothing is told.
+
+        Args:
+            meta: of the version; it has no checksum of the whole.
+
+        Raises:
+            StoreError: as in `Provider.head`.
         """
         ...
 

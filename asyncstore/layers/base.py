@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from asyncstore.errors import StoreError
     from asyncstore.provider import Provider, Resumed, Upload
-    from asyncstore.types import Blob, Buffer, Limits, ObjectMeta, Page, Span, Stream
+    from asyncstore.types import Blob, Buffer, Limits, ObjectMeta, Page, Span, Stream, Verifier
 
 T = TypeVar("T")
 
@@ -116,6 +116,15 @@ class Layer:
         )
         upload = await self.around(Op("begin_upload", key, write=True), call)
         return LayerUpload(self, upload, key)
+
+    async def verifier(self, meta: ObjectMeta, /) -> Verifier | None:
+        """See `Verifies.verifier`; `None` where the provider has not the ability."""
+        inner: Any = self.inner
+        if not hasattr(inner, "verifier"):
+            return None
+        call = partial(inner.verifier, meta)
+        found: Verifier | None = await self.around(Op("verify", meta.key), call)
+        return found
 
     async def resume_upload(self, key: str, token: str, /, **how: Any) -> Resumed:
         """See `ResumesUploads.resume_upload`, for providers that have the ability."""

@@ -37,6 +37,11 @@ class Bridged(Layer):
         """See `Provider.open`; entered, read and left in one task there."""
         return _Open(lambda: self.inner.open(key, span=span, if_match=if_match))
 
+    async def verifier(self, meta: ObjectMeta, /) -> Verifier | None:
+        """See `Verifies.verifier`; what it returns works there."""
+        found = await super().verifier(meta)
+        return None if found is None else _Check(found)
+
     async def aclose(self) -> None:
         """Do nothing: the loop that the provider is on closes it."""
 

@@ -88,7 +88,8 @@ def open_store(
         ca_bundle=None if ca_bundle is None else str(ca_bundle),
         checksums=checksums,
         durability=durability,
-        connections=concurrency,
+        # Reads and writes have a limit each, and a read may look something up on its way.
+        connections=2 * concurrency + 1,
     )
     options = Options(
         read_only=read_only,

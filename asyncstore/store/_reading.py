@@ -16,7 +16,7 @@ from asyncstore.errors import (
 from asyncstore.plan import Fetch, coalesce, cut
 from asyncstore.room import room
 from asyncstore.store._together import each
-from asyncstore.store._verify import Verifying
+from asyncstore.store._verify import Verifying, verifier
 from asyncstore.types import Blob, MiB, Span
 
 if TYPE_CHECKING:
@@ -75,10 +75,12 @@ class _Parts:
                 InvalidSpanError(f"{high - low} bytes do not fit into a buffer of {len(into)}")
             )
         self._whole = room(high - low) if into is None else into[: high - low]
-        whole = Verifying(meta, self._whole) if (low, high) == (0, meta.size) else None
-        self._verifying = whole
+        self._verifying: Verifying | None = None
 
     async def read(self) -> Blob:
+        if (self._low, self._high) == (0, self._meta.size):
+            found = await verifier(self._provider, self._meta)
+            self._verifying = Verifying(found, self._whole)
         parts = cut(self._low, self._high, part=PART)
         await each(parts, self._fetch, width=WIDTH)
         if self._verifying is not None:
@@ -99,7 +101,7 @@ class _Parts:
                 IntegrityError(f"{len(blob.data)} bytes came for the span {start}:{stop}")
             )
         if self._verifying is not None:
-            self._verifying.came(start, stop)
+            await self._verifying.came(start, stop)
 
     def _placed(self, error: E) -> E:
         return error.at("get", self._provider.locate(self._meta.key))

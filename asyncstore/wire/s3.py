@@ -250,6 +250,47 @@ def uploads_page(body: Buffer, /) -> UploadsPage | Fault:
     return UploadsPage(found, markers)
 
 
+class AttributesPage(NamedTuple):
+    """One reply to `GetObjectAttributes` about an object's parts.
+
+    Attributes:
+        etag: of the version that they are of, without quotes.
+        sizes: bytes of each part, by number.
+        marker: the last number where more follow, or `None`.
+    """
+
+    etag: str
+    sizes: Mapping[int, int]
+    marker: int | None
+
+
+def attributes_page(body: Buffer, /) -> AttributesPage | Fault:
+    """Read a `GetObjectAttributesResponse` that was asked for `ETag` and `ObjectParts`.
+
+    Raises:
+        IntegrityError: it is none, or one that cannot be continued.
+    """
+    tree = _parse(body)
+    if _name(tree) == "Error":
+        return _fault(tree)
+    if _name(tree) != "GetObjectAttributesOutput":
+        _require(tree, "GetObjectAttributesResponse")
+    sizes: dict[int, int] = {}
+    marker = None
+    for parts in (child for child in tree if _name(child) == "ObjectParts"):
+        for entry in parts:
+            if _name(entry) == "Part":
+                number, size = _child(entry, "PartNumber"), _child(entry, "Size")
+                if not (number.isdecimal() and size.isdecimal()):
+                    raise IntegrityError("a part without a number or a size")
+                sizes[int(number)] = int(size)
+        if _child(parts, "IsTruncated") == "true":
+            if not sizes:
+                raise IntegrityError("a cut list of parts that cannot be continued")
+            marker = max(sizes)
+    return AttributesPage(_child(tree, "ETag").strip('"'), sizes, marker)
+
+
 def complete_request(parts: Iterable[Part], /) -> bytes:
     """Write the body of `CompleteMultipartUpload`; parts ascend by number."""
     return (

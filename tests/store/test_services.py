@@ -128,6 +128,22 @@ async def test_many_callers_at_once_are_served(place):
         await store.delete_prefix("")
 
 
+@pytest.mark.anyio
+@pytest.mark.timeout(60)
+async def test_as_many_writes_as_reads_are_under_way_at_once(place):
+    path, options = place
+    async with open_store(path, concurrency=2, **options) as store:
+        await store.put("k", DATA)
+        async with store.stream("k") as one, store.stream("k") as other:
+            await anext(one)
+            await anext(other)  # and both stay open
+            with anyio.fail_after(5):
+                async with anyio.create_task_group() as group:
+                    group.start_soon(store.put, "l", b"x")
+                    group.start_soon(store.put, "m", b"x")
+        await store.delete_prefix("")
+
+
 @pytest.mark.timeout(60)
 def test_without_await_it_is_the_same(place):
     path, options = place

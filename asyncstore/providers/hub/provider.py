@@ -25,6 +25,7 @@ from asyncstore.provider import (
     Resumed,
     ResumesUploads,
     TriesWrites,
+    Verifies,
     ability,
 )
 from asyncstore.providers.hub import granting
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
     from asyncstore.providers.hub.beneath import Connect
     from asyncstore.providers.hub.client import HubClient
     from asyncstore.providers.hub.granting import Grant
-    from asyncstore.types import Buffer, ObjectMeta, Settings, Span
+    from asyncstore.types import Buffer, ObjectMeta, Settings, Span, Verifier
     from asyncstore.url import StoreURL
 
 # What every service takes; until the hub has said which one it is.
@@ -102,6 +103,14 @@ class HubProvider:
         with Placed("head", self.locate(key)):
             at = await self._beneath()
             return at.meta(await at.provider.head(at.key(key)))
+
+    async def verifier(self, meta: ObjectMeta, /) -> Verifier | None:
+        """See `Verifies.verifier`, where the provider beneath has the ability."""
+        with Placed("verify", self.locate(meta.key)):
+            at = await self._beneath()
+            if not isinstance(at.provider, Verifies):
+                return None
+            return await at.provider.verifier(meta.replace(key=at.key(meta.key)))
 
     async def get(
         self,

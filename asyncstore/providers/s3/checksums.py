@@ -1,71 +1,48 @@
 """Checksums of objects: which there are, what they cover, and whether they agree.
 
 S3 tells a checksum of the whole object, or of its parts' checksums ("composite", with `-N`
-behind it), or, on a range, of a part. Only the first says anything of bytes that we hold, and
-only when we hold all of them.
+behind it), or, on a range, of a part. The first says something of bytes that we hold when we hold
+all of them; the second when it is also known where the parts ended, see `composite`.
 """
 
 from __future__ import annotations
 
 import asyncio
-import hashlib
 from base64 import b64decode, b64encode
 from binascii import Error as Base64Error
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, NamedTuple
 
 from awscrt import checksums as crt
 
 from asyncstore.errors import IntegrityError
+from asyncstore.sums import NAMES, SLOW, THREAD_FROM, running
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
+    from asyncstore.sums import Running
     from asyncstore.types import Buffer
 
 _HEADER = "x-amz-checksum-"
 TYPE = "x-amz-checksum-type"
-_THREAD_FROM = 1 << 20  # bytes from which a slow hash leaves the event loop
 _MD5_HEX = 32
-_PIECE = 64 << 20
-
-
-class _Crc:
-    def __init__(self, step: Callable[[Any, int], int], width: int) -> None:
-        self._step = step
-        self._width = width
-        self._value = 0
-
-    def update(self, data: Buffer) -> None:
-        # In pieces: the C function holds the interpreter for as long as it runs.
-        view = memoryview(data)
-        for at in range(0, len(view), _PIECE):
-            self._value = self._step(view[at : at + _PIECE], self._value)
-
-    def digest(self) -> bytes:
-        return self._value.to_bytes(self._width, "big")
-
-
-def _md5() -> Any:
-    return hashlib.md5(usedforsecurity=False)
-
-
-_MAKERS: dict[str, Callable[[], Any]] = {
-    # In the order in which they are wanted: the quick ones first.
-    "crc64nvme": lambda: _Crc(crt.crc64nvme, 8),
-    "crc32c": lambda: _Crc(crt.crc32c, 4),
-    "crc32": lambda: _Crc(crt.crc32, 4),
-    "sha256": hashlib.sha256,
-    "sha1": lambda: hashlib.sha1(usedforsecurity=False),
-    "md5": _md5,
-}
-_HEADERS = [(_HEADER + kind, kind) for kind in _MAKERS]
-_SLOW = frozenset({"sha256", "sha1", "md5"})
+_HEADERS = [(_HEADER + kind, kind) for kind in NAMES]
 _QUICK = {"crc64nvme": (crt.crc64nvme, 8), "crc32c": (crt.crc32c, 4), "crc32": (crt.crc32, 4)}
 
 
-def hasher(kind: str, /) -> Any:
-    """Return an object with `update` and `digest`."""
-    return _MAKERS[kind]()
+def hasher(kind: str, /) -> Running:
+    """Return a checksum of no bytes yet; this service's packages compute every kind."""
+    made = running(kind)
+    assert made is not None  # noqa: S101 - `kind` is one of `NAMES`
+    return made
+
+
+async def feed(made: Running, kind: str, data: Buffer, /) -> None:
+    """Give bytes to a checksum, off the event loop where that takes long."""
+    if kind in SLOW and len(data) >= THREAD_FROM:
+        await asyncio.to_thread(made.update, data)
+    else:
+        made.update(data)
 
 
 def told(headers: Mapping[str, str], /) -> dict[str, str]:
@@ -79,6 +56,29 @@ def told(headers: Mapping[str, str], /) -> dict[str, str]:
         if value and "-" not in value:
             found[kind] = value
     return found
+
+
+class Composite(NamedTuple):
+    """A checksum of the checksums of an object's parts.
+
+    Attributes:
+        kind: which.
+        value: its bytes.
+        parts: how many parts there are.
+    """
+
+    kind: str
+    value: bytes
+    parts: int
+
+
+def composite_of(headers: Mapping[str, str], /) -> Composite | None:
+    """Return the checksum of the parts' checksums that an answer's headers tell, if they do."""
+    for name, kind in _HEADERS:
+        value, dash, count = headers.get(name, "").partition("-")
+        if dash and count.isdecimal():
+            return Composite(kind, _decoded(kind, value), int(count))
+    return None
 
 
 def md5_of(headers: Mapping[str, str], /) -> str | None:
@@ -109,7 +109,7 @@ class Check:
     def __init__(self, headers: Mapping[str, str], known: Mapping[str, str] | None = None) -> None:
         self.kind: str | None = None
         self._wanted = b""
-        self._made: Any = None
+        self._made: Running | None = None
         for kind, value in (told(headers) if known is None else known).items():
             self._set(kind, _decoded(kind, value))
             return
@@ -124,7 +124,7 @@ class Check:
     def is_quickly(self, data: Buffer, /) -> bool:
         """Whether these are all the bytes and the right ones; `False` where that takes longer."""
         quick = _QUICK.get(self.kind or "")
-        if quick is None or len(data) >= _THREAD_FROM:
+        if quick is None or len(data) >= THREAD_FROM:
             return False
         step, width = quick
         return bool(step(data, 0).to_bytes(width, "big") == self._wanted)
@@ -135,10 +135,7 @@ class Check:
             return
         if self._made is None:
             self._made = hasher(self.kind)
-        if self.kind in _SLOW and len(data) >= _THREAD_FROM:
-            await asyncio.to_thread(self._made.update, data)
-        else:
-            self._made.update(data)
+        await feed(self._made, self.kind, data)
 
     def verify(self) -> None:
         """Say that these were all.
@@ -162,11 +159,12 @@ def _decoded(kind: str, value: str) -> bytes:
 
 async def compute(kind: str, data: Buffer, /) -> str:
     """Return a checksum of bytes as base64 text, as headers carry it."""
+    quick = _QUICK.get(kind)
+    if quick is not None and len(data) < THREAD_FROM:
+        step, width = quick
+        return b64encode(step(data, 0).to_bytes(width, "big")).decode()
     made = hasher(kind)
-    if kind in _SLOW and len(data) >= _THREAD_FROM:
-        await asyncio.to_thread(made.update, data)
-    else:
-        made.update(data)
+    await feed(made, kind, data)
     return b64encode(made.digest()).decode()
 
 

@@ -131,6 +131,7 @@ class Client:
 
     Attributes:
         is_aws: whether the service is known to be AWS itself.
+        tells_parts: whether it may tell the parts of an object; `False` once it refused to.
 
     Raises:
         ConfigurationError: `creds` or the address is of no known form.
@@ -149,6 +150,7 @@ class Client:
         self._clock_offset = 0.0
         self._bucket_seen = False
         self.is_aws = False
+        self.tells_parts = True
 
     @property
     def engine(self) -> Engine:

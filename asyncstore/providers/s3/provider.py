@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
 
     from asyncstore.providers.s3.reading import S3Stream
-    from asyncstore.types import Blob, Buffer, ObjectMeta, Span
+    from asyncstore.types import Blob, Buffer, ObjectMeta, Span, Verifier
     from asyncstore.url import StoreURL
 
 _LIMITS = Limits(engine=True)
@@ -70,6 +70,13 @@ class S3Provider:
     async def head(self, key: str, /) -> ObjectMeta:
         """Return an object's metadata."""
         return (await reading.head(self._client, key))[0]
+
+    async def verifier(self, meta: ObjectMeta, /) -> Verifier | None:
+        """See `Verifies.verifier`: an MD5 that is the ETag, or a checksum of parts' checksums."""
+        if not self._client.settings.checksums:
+            return None
+        with Placed("verify", self.locate(meta.key)):
+            return await reading.verifier(self._client, meta)
 
     def get(
         self,

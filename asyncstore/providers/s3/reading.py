@@ -19,6 +19,7 @@ from asyncstore.errors import (
 from asyncstore.http import TooLongError
 from asyncstore.providers.s3.checksums import Check, told
 from asyncstore.providers.s3.client import Ask, placed
+from asyncstore.providers.s3.composite import fuller
 from asyncstore.types import Blob, ObjectMeta, Span
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
     from asyncstore.http import Reply, Response
     from asyncstore.providers.s3.client import Client
+    from asyncstore.providers.s3.composite import PartsCheck
 
 _CONTENT_RANGE = re.compile(r"bytes (\d{1,19})-(\d{1,19})/(\d{1,19})")
 _META = "x-amz-meta-"
@@ -277,8 +279,9 @@ async def get(reading: Reading, into: memoryview | None, *, most: int | None = N
             return await _get_narrowed(reading, into)
         blob, check = _received(reading, reply)
         if check is not None and not check.is_quickly(blob.data):
-            await check.add(blob.data)
-            check.verify()
+            proof = await fuller(reading.client, check, blob.meta, reply.headers)
+            await proof.add(blob.data)
+            proof.verify()
     except StoreError as error:
         placed(error, reading.op, reading.client.locate(reading.key))
         raise
@@ -326,6 +329,13 @@ def _require_check(check: Check | None) -> None:
         raise IntegrityError("the answer tells neither a length nor a checksum")
 
 
+async def verifier(client: Client, meta: ObjectMeta) -> Check | PartsCheck | None:
+    """Return what compares the bytes of a version with what the service tells of it, if it does."""
+    known, headers = await head(client, meta.key, op="verify", if_match=meta.etag)
+    check = await fuller(client, Check(headers, known.checksums), known, headers)
+    return None if check.kind is None else check
+
+
 async def open_stream(stack: AsyncExitStack, reading: Reading) -> S3Stream:
     """Begin a read whose bytes come as they arrive; `stack` ends it."""
     where = reading.op, reading.client.locate(reading.key)
@@ -348,7 +358,8 @@ async def open_stream(stack: AsyncExitStack, reading: Reading) -> S3Stream:
                     )
                     count = told_by_head.size
                     meta = meta.replace(size=count)
-                return S3Stream(meta, start, where=where, reply=reply, count=count, check=check)
+                proof = check and await fuller(reading.client, check, meta, reply.headers)
+                return S3Stream(meta, start, where=where, reply=reply, count=count, check=proof)
     meta, rest = await reading.narrowed()
     if rest is None:
         return S3Stream(meta, reading.span.resolve(meta.size)[0], where=where)
@@ -368,7 +379,7 @@ class S3Stream:
         where: tuple[str, str],
         reply: Reply | None = None,
         count: int = 0,
-        check: Check | None = None,
+        check: Check | PartsCheck | None = None,
     ) -> None:
         self.meta = meta
         self.start = start
@@ -379,7 +390,7 @@ class S3Stream:
         self._seen = 0
 
     @property
-    def check(self) -> Check | None:
+    def check(self) -> Check | PartsCheck | None:
         """See `types.Stream`."""
         return self._check
 
