@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import math
 import time
 from copy import copy
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, Protocol, TypeVar
 
 from asyncstore.errors import ConfigurationError, StoreError, UnauthenticatedError
@@ -71,6 +73,44 @@ class Secret:
 def masked(name: str) -> str:
     """Shorten an identity's public name for messages: `"AKIAABCDEFGHWXYZ"` is `"AKIA…WXYZ"`."""
     return f"{name[:4]}…{name[-4:]}" if len(name) > 12 else f"{name[:2]}…"  # noqa: PLR2004
+
+
+async def called(function: Callable[[], Any], /) -> Any:
+    """Return what the user's own source of credentials returns, which may be async or sync.
+
+    A sync one runs in a thread: it may read files, start programs, and ask services.
+    """
+    if inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
+        getattr(function, "__call__", None)  # noqa: B004 - an object with an async call
+    ):
+        return await function()
+    made = await asyncio.to_thread(function)
+    return await made if inspect.isawaitable(made) else made
+
+
+def read_expiry(value: Any, /) -> float | None:
+    """Read an `expires_at`: epoch seconds, ISO 8601 text or an aware datetime; `None` is never.
+
+    Raises:
+        ConfigurationError: it is none of them.
+    """
+    if value is None:
+        return None
+    if isinstance(value, str):
+        try:
+            value = datetime.fromisoformat(value)
+        except ValueError:
+            raise ConfigurationError("expires_at is a text that is not ISO 8601") from None
+    if isinstance(value, datetime):
+        if value.tzinfo is None:
+            raise ConfigurationError("expires_at has no time zone; write UTC with '+00:00' or 'Z'")
+        return value.astimezone(UTC).timestamp()
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise ConfigurationError(
+            "expires_at is epoch seconds, ISO 8601 text or an aware datetime, "
+            f"not of type {type(value).__name__}"
+        )
+    return float(value)
 
 
 class Refreshing(Generic[T]):

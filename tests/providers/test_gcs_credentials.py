@@ -7,9 +7,11 @@ succeeds shows which identity was used. `docs/reference/credentials-gcs.md` name
 import asyncio
 import json
 import tempfile
+import threading
 import time
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 import pytest
 from blockbuster import blockbuster_ctx
@@ -299,10 +301,17 @@ class Token:
     expires_at: float
 
 
-@pytest.mark.parametrize("kind", ["text", "dict", "object", "async"])
+@dataclass
+class OfGoogleAuth:
+    token: str
+    expiry: datetime  # in UTC, without saying so
+
+
+@pytest.mark.parametrize("kind", ["text", "dict", "object", "google-auth", "async"])
 async def test_a_callable_is_asked_for_its_token(world, kind):
     world.storage.tokens[CANARY_TOKEN] = "rw"
     end = world.clock.now + 3600
+    naive = datetime.fromtimestamp(end, UTC).replace(tzinfo=None)
 
     async def later():
         return {"token": CANARY_TOKEN, "expires_at": end}
@@ -311,11 +320,25 @@ async def test_a_callable_is_asked_for_its_token(world, kind):
         "text": lambda: CANARY_TOKEN,
         "dict": lambda: {"access_token": CANARY_TOKEN, "expires_at": "2999-01-01T00:00:00Z"},
         "object": lambda: Token(CANARY_TOKEN, end),
+        "google-auth": lambda: OfGoogleAuth(CANARY_TOKEN, naive),
         "async": later,
     }
     async with world.provider(callables[kind]) as provider:
         await provider.put("key", b"data")
     assert world.bearer() == CANARY_TOKEN
+
+
+async def test_a_callable_that_blocks_keeps_nobody_else_waiting(world):
+    world.storage.tokens[CANARY_TOKEN] = "rw"
+    here, there = threading.get_ident(), []
+
+    def slow():
+        there.append(threading.get_ident())
+        return CANARY_TOKEN
+
+    async with world.provider(slow) as provider:
+        await provider.put("key", b"data")
+    assert here not in there
 
 
 async def test_a_callable_that_fails_tells_no_secret(world):

@@ -8,6 +8,7 @@ import os
 import re
 import secrets
 import sys
+import threading
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -472,6 +473,18 @@ async def test_a_callable_is_asked(connect, ministack, kind):
 
     creds = {"sync": source, "async": later, "object": Source()}[kind]
     assert "(from creds callable)" in await works(connect(creds))
+
+
+async def test_a_callable_that_blocks_keeps_nobody_else_waiting(connect, ministack):
+    keys = minted(ministack, seconds=900)
+    here, there = threading.get_ident(), []
+
+    def slow():
+        there.append(threading.get_ident())
+        return keys.creds
+
+    await works(connect(slow))
+    assert here not in there
 
 
 @pytest.mark.parametrize("form", ["datetime", "text", "zulu", "number"])

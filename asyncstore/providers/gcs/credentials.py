@@ -12,6 +12,7 @@ import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from asyncstore.credentials import read_expiry
 from asyncstore.errors import ConfigurationError, IntegrityError
 from asyncstore.providers.gcs import cache, documents
 from asyncstore.providers.gcs.browser import Browser, Client
@@ -93,9 +94,7 @@ def _mapping(creds: dict[Any, Any], exchange: Exchange, environ: Mapping[str, st
 
 def _fixed(creds: dict[Any, Any]) -> Source:
     documents.check_known(creds, _TOKEN_KEYS, "creds=")
-    end, project = creds.get("expires_at"), creds.get("project_id")
-    if isinstance(end, bool) or not isinstance(end, int | float | None):
-        raise ConfigurationError("creds=: expires_at is in epoch seconds")
+    end, project = read_expiry(creds.get("expires_at")), creds.get("project_id")
     if not isinstance(project, str | None):
         raise ConfigurationError("creds=: project_id is a text")
     try:

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import inspect
 import json
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 from urllib.parse import quote
 
-from asyncstore.credentials import Secret
+from asyncstore.credentials import Secret, called, read_expiry
 from asyncstore.errors import ConfigurationError, IntegrityError
 from asyncstore.providers.gcs.exchange import (
     Exchange,
@@ -121,15 +120,14 @@ class Called(CannotSign):
 
     async def fetch(self, _: str = DATA, /) -> GoogleToken:
         """Call it and read what it returns."""
-        made = self._function()
-        value = await made if inspect.isawaitable(made) else made
+        value = await called(self._function)
         if isinstance(value, GoogleToken):
             return value
         return GoogleToken(
             _text_of(value),
             expires_at=_end_of(value),
             identity="a callable",
-            project=None if isinstance(value, str) else _get(value, "project_id"),
+            project=_get(value, "project_id"),
         )
 
 
@@ -140,7 +138,7 @@ def _get(value: Any, name: str) -> Any:
 def _text_of(value: Any) -> str:
     text = value if isinstance(value, str) else None
     for name in ("token", "access_token", "gcs_oauth_token"):
-        text = text or (None if isinstance(value, str) else _get(value, name))
+        text = text or _get(value, name)
     text = text.reveal() if isinstance(text, Secret) else text
     try:
         return check_token(text)
@@ -152,19 +150,14 @@ def _text_of(value: Any) -> str:
 
 
 def _end_of(value: Any) -> float | None:
-    end = None if isinstance(value, str) else _get(value, "expires_at") or _get(value, "expiry")
-    if end is None or (isinstance(end, int | float) and not isinstance(end, bool)):
-        return end
-    if isinstance(end, str):
-        try:
-            end = datetime.fromisoformat(end)
-        except ValueError:
-            end = None
-    if isinstance(end, datetime) and end.tzinfo is not None:
-        return end.timestamp()
-    raise ConfigurationError(
-        "expires_at is epoch seconds, an aware datetime or ISO 8601 text with a zone"
-    )
+    end = _get(value, "expires_at")
+    if end is None:
+        end = _get(
+            value, "expiry"
+        )  # google-auth's name for it; and its time is UTC and says no zone
+        if isinstance(end, datetime) and end.tzinfo is None:
+            end = end.replace(tzinfo=UTC)
+    return read_expiry(end)
 
 
 @dataclass(frozen=True)

@@ -7,18 +7,14 @@ which `chain` resolves.
 
 from __future__ import annotations
 
-import asyncio
 import difflib
-import inspect
-import math
 import os
 import re
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
-from asyncstore.credentials import Secret, masked
+from asyncstore.credentials import Secret, called, masked, read_expiry
 from asyncstore.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -285,31 +281,6 @@ def _keys(
     )
 
 
-def read_expiry(value: Any, /) -> float | None:
-    """Read an `expires_at`: epoch seconds, ISO 8601 text or an aware datetime; `None` is never.
-
-    Raises:
-        ConfigurationError: it is none of them.
-    """
-    if value is None:
-        return None
-    if isinstance(value, str):
-        try:
-            value = datetime.fromisoformat(value)
-        except ValueError:
-            raise ConfigurationError("expires_at is a text that is not ISO 8601") from None
-    if isinstance(value, datetime):
-        if value.tzinfo is None:
-            raise ConfigurationError("expires_at has no time zone; write UTC with '+00:00' or 'Z'")
-        return value.astimezone(UTC).timestamp()
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise ConfigurationError(
-            "expires_at is epoch seconds, ISO 8601 text or an aware datetime, "
-            f"not of type {type(value).__name__}"
-        )
-    return float(value)
-
-
 def from_environment() -> tuple[str | None, str | None]:
     """Return the endpoint and the region of the environment variables."""
     environ = os.environ
@@ -320,7 +291,7 @@ def from_environment() -> tuple[str | None, str | None]:
 
 
 class _Called:
-    """The user's own callable as a source; a sync one runs in a thread, as it may block."""
+    """The user's own callable as a source."""
 
     def __init__(
         self, function: Callable[[], Any], usual: Callable[[], tuple[str | None, str | None]]
@@ -329,14 +300,7 @@ class _Called:
         self._usual = usual
 
     async def __call__(self) -> S3Credentials:
-        if inspect.iscoroutinefunction(self._function) or inspect.iscoroutinefunction(
-            getattr(self._function, "__call__", None)  # noqa: B004 - an object with an async call
-        ):
-            made = await self._function()
-        else:
-            made = await asyncio.to_thread(self._function)
-            if inspect.isawaitable(made):
-                made = await made
+        made = await called(self._function)
         if isinstance(made, S3Credentials):
             return made
         if not isinstance(made, Mapping):
