@@ -42,6 +42,24 @@ async def test_a_guard_is_asked_before_each_write_and_what_it_raises_is_raised()
 
 
 @pytest.mark.anyio
+async def test_a_guard_is_asked_before_each_part_and_not_before_giving_up():
+    guard = Guard()
+    async with asyncstore.open_store("mem://guarded/z") as plain:
+        upload = await plain.guarded(guard).provider.begin_upload("z/k")
+        await upload.put_part(1, b"1")
+        assert guard.asked == 2
+        guard.read_only = True
+        with pytest.raises(ReadOnlyError):
+            await upload.put_part(2, b"2")
+        with pytest.raises(ReadOnlyError):
+            await upload.complete()
+        asked = guard.asked
+        await upload.abort()
+        assert guard.asked == asked
+        assert not await plain.exists("k")
+
+
+@pytest.mark.anyio
 async def test_a_guarded_store_pickles_as_a_read_only_one():
     async with asyncstore.open_store("mem://guarded/y") as plain:
         store = pickle.loads(pickle.dumps(plain.guarded(Guard())))

@@ -330,6 +330,18 @@ async def test_only_the_keys_that_failed_are_deleted_again(make, scripted, clock
     assert len(clock.naps) == 1
 
 
+async def test_a_hint_for_one_key_is_waited_for(make, scripted, clock):
+    answers = [{"a": ThrottledError("slow", retry_after=7.0), "b": down()}, {}]
+    scripted.delete = lambda _: _answer(answers.pop(0))
+    assert await make().delete(["a", "b"]) == {}
+    (nap,) = clock.naps
+    assert nap >= 7.0
+
+
+async def _answer(value):
+    return value
+
+
 # ---- streams
 
 

@@ -115,11 +115,12 @@ async def test_a_file_changed_during_a_read_is_noticed(provider, tmp_path, monke
 
 
 @pytest.mark.asyncio
-async def test_a_file_changed_during_a_stream_is_noticed(provider, tmp_path):
+@pytest.mark.parametrize("content", [b"short", b"\1" * 40_000_000], ids=["shorter", "same size"])
+async def test_a_file_changed_during_a_stream_is_noticed(provider, tmp_path, content):
     await provider.put("k", bytes(40_000_000))
     async with provider.open("k") as stream:
         await anext(stream)
-        (tmp_path / "k").write_bytes(b"short")
+        (tmp_path / "k").write_bytes(content)
         with pytest.raises(ObjectChangedError):
             async for _ in stream:
                 pass

@@ -83,6 +83,8 @@ async def test_a_folder_that_somebody_keeps_locked_is_an_error_that_passes(tmp_p
     try:
         with pytest.raises(UnavailableError):
             await provider.put("k", b"new")
+        failed = await provider.delete(["k"])
+        assert isinstance(failed["k"], UnavailableError)
         assert bytes(await provider.get("k")) == b"old"
     finally:
         os.close(folder)
