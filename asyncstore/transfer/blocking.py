@@ -20,3 +20,8 @@ T = TypeVar("T")
 async def in_thread(call: Callable[..., T], /, *arguments: object) -> T:
     """Return what a call returns, made in a thread."""
     return await run(partial(call, *arguments))
+
+
+async def surely_in_thread(call: Callable[[], T], /) -> T:
+    """As `in_thread`, for what closes: it is called however early the caller is cancelled."""
+    return await run(call, sure=True)

@@ -22,7 +22,7 @@ from asyncstore.errors import AlreadyExistsError, InvalidPathError, NotFoundErro
 from asyncstore.layers import Limited, Retried
 from asyncstore.provider import ability
 from asyncstore.transfer import large
-from asyncstore.transfer.blocking import in_thread
+from asyncstore.transfer.blocking import in_thread, surely_in_thread
 from asyncstore.transfer.names import refusal
 from asyncstore.transfer.one import Carrier
 from asyncstore.transfer.plan import THERE, Planner, filtered, folded
@@ -139,7 +139,7 @@ class Transfer:
             self._tell(report=self._report)
         finally:
             with anyio.CancelScope(shield=True):
-                await in_thread(self._record.close)
+                await surely_in_thread(self._record.close)
         return self._report
 
     # ---- what there is to do

@@ -12,7 +12,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, Protocol
 
 from asyncstore.errors import IntegrityError, InvalidPathError, NotFoundError
-from asyncstore.transfer.blocking import in_thread
+from asyncstore.transfer.blocking import in_thread, surely_in_thread
 from asyncstore.transfer.names import refusal
 from asyncstore.transfer.plan import Row, order
 from asyncstore.transfer.spill import Sorter
@@ -116,8 +116,11 @@ class Listed:
 
     async def aclose(self) -> None:
         """See `Sides.aclose`."""
-        for listing in self._listings:
-            await listing.aclose()
+        one, other = self._listings
+        try:
+            await one.aclose()
+        finally:
+            await other.aclose()
 
     def _is_over(self) -> bool:
         return all(side.ended for side in (self._source, self._target, self._done))
@@ -220,9 +223,11 @@ class _Listing:
 
     async def aclose(self) -> None:
         """End it."""
-        await self._listing.aclose()
-        if self._sorter is not None:
-            await in_thread(self._sorter.close)
+        try:
+            await self._listing.aclose()
+        finally:
+            if self._sorter is not None:
+                await surely_in_thread(self._sorter.close)
 
 
 def _merged(source: _Stream, target: _Stream, done: _Stream) -> tuple[list[Row], list[str]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import tracemalloc
 from dataclasses import replace
 from typing import Any
@@ -16,6 +17,7 @@ from asyncstore.transfer import sides
 from asyncstore.transfer.plan import Done
 from asyncstore.transfer.record import Record
 from asyncstore.transfer.sides import Chosen, Listed, heads
+from asyncstore.transfer.spill import Sorter
 from asyncstore.types import ObjectMeta, Page
 
 pytestmark = pytest.mark.asyncio
@@ -161,3 +163,26 @@ async def test_what_is_listed_unsorted_is_merged_all_the_same(record, monkeypatc
         monkeypatch.setattr(MemoryProvider, "limits", replace(MemoryProvider.limits, sorted=False))
         rows = await rows_of(Listed(source, target, record, whole=True))
         assert rows == [(key, True, True, False) for key in "abc"]
+
+
+async def test_both_listings_are_closed_though_the_closing_is_cancelled_at_once(monkeypatch):
+    monkeypatch.setattr(MemoryProvider, "limits", replace(MemoryProvider.limits, sorted=False))
+    closed: list[Sorter] = []
+    close = Sorter.close
+
+    def noted(self):
+        closed.append(self)
+        close(self)
+
+    monkeypatch.setattr(Sorter, "close", noted)
+    async with open_store("mem://cl1") as source, open_store("mem://cl2") as target:
+        await source.put("a", b"1")
+        await target.put("b", b"1")
+        listed = Listed(source, target, None, whole=True)
+        await listed.some()
+        closing = asyncio.create_task(listed.aclose())
+        await asyncio.sleep(0)
+        closing.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await closing
+    assert len(closed) == 2

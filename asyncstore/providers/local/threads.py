@@ -38,11 +38,12 @@ class Cancelled(Exception):  # noqa: N818 - no error, and nobody else sees it
 class Job:
     """One call on its way."""
 
-    __slots__ = ("call", "cancelled", "done", "error", "port", "result", "waiter")
+    __slots__ = ("call", "cancelled", "done", "error", "port", "result", "sure", "waiter")
 
-    def __init__(self, call: Callable[[], Any], port: _Port) -> None:
+    def __init__(self, call: Callable[[], Any], port: _Port, *, sure: bool = False) -> None:
         self.call = call
         self.port = port
+        self.sure = sure
         self.done = False
         self.cancelled = False
         self.result: Any = None
@@ -52,7 +53,7 @@ class Job:
     def work(self) -> None:
         """Run the call, in a thread."""
         try:
-            if self.cancelled:
+            if self.cancelled and not self.sure:
                 raise Cancelled  # noqa: TRY301 - as a job does later on
             self.result = self.call()
         except BaseException as error:  # noqa: BLE001 - raised where it is awaited
@@ -88,16 +89,23 @@ class Job:
         return self.result
 
 
-def start(call: Callable[[], Any], /) -> Job:
-    """Give a call to the threads; `Job.wait` brings its result."""
-    job = Job(call, _port())
+def start(call: Callable[[], Any], /, *, sure: bool = False) -> Job:
+    """Give a call to the threads; `Job.wait` brings its result.
+
+    Args:
+        call: blocks.
+        sure: make it also where its caller was cancelled before it began, as what closes must be.
+    """
+    job = Job(call, _port(), sure=sure)
     _pool.submit(job)
     return job
 
 
-async def run(call: Callable[[], T], /, *, dispose: Callable[[T], None] | None = None) -> T:
+async def run(
+    call: Callable[[], T], /, *, dispose: Callable[[T], None] | None = None, sure: bool = False
+) -> T:
     """Run a call in a thread and return its result; when cancelled, wait for it to end first."""
-    result: T = await start(call).wait(dispose)
+    result: T = await start(call, sure=sure).wait(dispose)
     return result
 
 
