@@ -4,6 +4,7 @@ import asyncio
 import errno
 import os
 import stat
+import threading
 import time
 from itertools import pairwise
 
@@ -19,7 +20,7 @@ from asyncstore.errors import (
     StoreError,
 )
 from asyncstore.provider import Diagnoses, MovesPrefix
-from asyncstore.providers.local import LocalProvider, connect, flushing, reading
+from asyncstore.providers.local import LocalProvider, connect, flushing, reading, threads
 from asyncstore.types import Settings, Span
 from asyncstore.url import StoreURL
 
@@ -124,6 +125,50 @@ async def test_a_file_changed_during_a_stream_is_noticed(provider, tmp_path, con
         with pytest.raises(ObjectChangedError):
             async for _ in stream:
                 pass
+
+
+@pytest.mark.asyncio
+async def test_a_cancellation_while_a_stream_is_closed_is_not_lost(provider, monkeypatch):
+    await provider.put("k", b"x")
+    closing, go_on = threading.Event(), threading.Event()
+    close = reading.Source.close
+
+    def slow(source):
+        closing.set()
+        assert go_on.wait(10)
+        close(source)
+
+    monkeypatch.setattr(reading.Source, "close", slow)
+
+    async def use():
+        async with provider.open("k"):
+            pass
+
+    task = asyncio.create_task(use())
+    assert await asyncio.to_thread(closing.wait, 10)
+    task.cancel()
+    await asyncio.sleep(0)
+    assert not task.done()
+    go_on.set()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+@pytest.mark.asyncio
+async def test_what_must_be_done_is_done_though_it_was_cancelled_before_it_began(monkeypatch):
+    monkeypatch.setattr(threads, "WORKERS", 1)
+    monkeypatch.setattr(threads, "_pool", threads._Pool())
+    go_on = threading.Event()
+    others = threads.start(lambda: go_on.wait(10))
+    done: list[int] = []
+    task = asyncio.create_task(threads.run(lambda: done.append(1), sure=True))
+    await asyncio.sleep(0)
+    task.cancel()
+    go_on.set()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert done == [1]
+    await others.outlast()
 
 
 @pytest.mark.asyncio

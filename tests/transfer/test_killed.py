@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -48,7 +49,8 @@ class Killer:
         if seconds is not None:
             ended, _, _ = select.select([self._process.stdout], [], [], seconds)
             if not ended:
-                os.kill(pid, signal.SIGKILL)
+                with suppress(ProcessLookupError):  # it has ended by itself just now
+                    os.kill(pid, signal.SIGKILL)
         status = int(self._process.stdout.readline())
         assert status in (0, signal.SIGKILL)
         return json.loads(report.read_text()) if status == 0 else None

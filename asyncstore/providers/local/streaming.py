@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import anyio
 
 from asyncstore.providers.local.reading import meta_of
-from asyncstore.providers.local.threads import start
+from asyncstore.providers.local.threads import run, start
 from asyncstore.types import MiB
 
 if TYPE_CHECKING:
@@ -48,11 +48,11 @@ class FileStream:
     async def aclose(self) -> None:
         """Wait for what is being read ahead, and close the file."""
         ahead, self._ahead = self._ahead, None
-        with anyio.CancelScope(shield=True):
+        try:
             if ahead is not None:
-                await ahead.port.wait_to_the_end(ahead)
-            closing = start(self._source.close)
-            await closing.port.wait_to_the_end(closing)
+                await ahead.outlast()
+        finally:
+            await run(self._source.close, sure=True)
 
     def _begin(self) -> Job | None:
         at, size = self._at, min(self._size, self._stop - self._at)

@@ -88,6 +88,16 @@ class Job:
                 del error
         return self.result
 
+    async def outlast(self) -> None:
+        """Wait until the call has ended, also where cancelled; what it raised is not raised.
+
+        A cancellation that came meanwhile is raised afterwards.
+        """
+        with anyio.CancelScope(shield=True):
+            was_cancelled = await self.port.wait_to_the_end(self)
+        if was_cancelled:
+            raise asyncio.CancelledError
+
 
 def start(call: Callable[[], Any], /, *, sure: bool = False) -> Job:
     """Give a call to the threads; `Job.wait` brings its result.
@@ -160,7 +170,7 @@ class _Pool:
 class _Port(Protocol):
     def post(self, job: Job) -> None: ...
     async def wait(self, job: Job) -> None: ...
-    async def wait_to_the_end(self, job: Job) -> None: ...
+    async def wait_to_the_end(self, job: Job) -> bool: ...
 
 
 class _Mailbox:
@@ -199,10 +209,15 @@ class _AsyncioPort(_Mailbox):
             job.waiter = asyncio.get_running_loop().create_future()
             await job.waiter
 
-    async def wait_to_the_end(self, job: Job) -> None:
+    async def wait_to_the_end(self, job: Job) -> bool:
+        """Wait, whatever comes; return whether that was a cancellation, for the caller to raise."""
+        was_cancelled = False
         while not job.done:
-            with suppress(asyncio.CancelledError):  # the first one is raised in the end
+            try:
                 await self.wait(job)
+            except asyncio.CancelledError:
+                was_cancelled = True
+        return was_cancelled
 
     def notify(self, waiter: asyncio.Future[None]) -> None:
         if not waiter.done():
@@ -215,8 +230,9 @@ class _TrioPort(_Mailbox):
             job.waiter = anyio.Event()
             await job.waiter.wait()
 
-    async def wait_to_the_end(self, job: Job) -> None:
-        await self.wait(job)  # the caller's scope shields it
+    async def wait_to_the_end(self, job: Job) -> bool:
+        await self.wait(job)  # the caller's scope shields it, and trio cancels again behind it
+        return False
 
     def notify(self, waiter: anyio.Event) -> None:
         waiter.set()
