@@ -241,6 +241,24 @@ class Presigns(Protocol):
 
 
 @runtime_checkable
+class Moves(Protocol):
+    """Ability: give an object another key without copying it."""
+
+    async def move(self, source: str, target: str, /, *, if_absent: bool = False) -> ObjectMeta:
+        """Return the metadata of an object under its new key.
+
+        Who looks meanwhile finds it whole, under one key or the other; create-only, for a moment
+        under both.
+
+        Raises:
+            NotFoundError: no source.
+            AlreadyExistsError: `if_absent`, and there is a target.
+            NotSupportedError: not from this key to that one; nothing was changed.
+        """
+        ...
+
+
+@runtime_checkable
 class MovesPrefix(Protocol):
     """Ability: rename everything under a prefix at once, atomically."""
 
@@ -379,6 +397,13 @@ class TriesWrites(Protocol):
             StoreError: a write was refused or failed.
         """
         ...
+
+
+def passes_on(provider: Any, protocol: type[Any], /) -> bool:
+    """Say whether the provider beneath the layers has an ability, whose calls they all pass on."""
+    while (inner := getattr(provider, "inner", None)) is not None:
+        provider = inner
+    return isinstance(provider, protocol)
 
 
 def ability(provider: Any, protocol: type[A], /) -> A | None:

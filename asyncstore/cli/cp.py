@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -19,13 +20,20 @@ from asyncstore.cli.places import Place, Stores, sides
 from asyncstore.cli.text import count, human
 from asyncstore.cli.tree import scan
 from asyncstore.cli.trees import copy_trees
-from asyncstore.errors import InvalidPathError, NotFoundError, StoreError
+from asyncstore.errors import (
+    InvalidPathError,
+    NotFoundError,
+    NotSupportedError,
+    PermissionDeniedError,
+    StoreError,
+)
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
 
     from asyncstore.cli.output import Output, Progress
     from asyncstore.store import Store
+    from asyncstore.types import ObjectMeta
 
 STANDARD = "-"
 
@@ -94,8 +102,9 @@ async def cp(options: Options, output: Output, paths: Sequence[str], **how: Any)
 async def mv(options: Options, output: Output, paths: Sequence[str], **how: Any) -> int:
     """Move objects, files and folders: copy, verify, and only then delete the source.
 
-    Between two stores, the target is read back and its SHA-256 compared before the source is
-    deleted. A source that changed meanwhile is kept. Paths and options are as for `cp`.
+    On one disk a file is renamed. Between two stores, the target is read back and its SHA-256
+    compared before the source is deleted. A source that changed meanwhile is kept. Paths and
+    options are as for `cp`.
     """
     return await _run(options, output, paths, move=True, **how)
 
@@ -285,6 +294,8 @@ class _Copier:
             raise
 
     async def _do(self, job: Job) -> None:
+        if self._move and await self._renamed(job):
+            return
         source, target = await self._both(job)
         if source is target and job.source.key == job.target.key:
             raise InvalidPathError("source and target are the same object").at(
@@ -302,6 +313,27 @@ class _Copier:
         if self._move:
             await unchanged(source, job.source.key, before)
             await source.delete(job.source.key)
+        self._say(job, after)
+
+    async def _renamed(self, job: Job) -> bool:
+        """Rename a file, where both names are on this machine and the system can."""
+        if not (job.source.is_local and job.target.is_local):
+            return False
+        folder = os.path.commonpath([job.source.root.path, job.target.root.path])
+        source, target = job.source.within(folder), job.target.within(folder)
+        if source.key == target.key:
+            return False
+        store = await self._stores.at(source)
+        try:
+            after = await store.move(source.one(), target.key, if_absent=self._if_absent)
+        except (NotSupportedError, InvalidPathError, PermissionDeniedError):
+            return False  # such as a folder on the way that may not be listed: copied, it may work
+        self._progress.expect(after.size)
+        self._progress.advance(after.size)
+        self._say(job, after)
+        return True
+
+    def _say(self, job: Job, after: ObjectMeta) -> None:
         self.done += 1
         self.bytes += after.size
         self._output.remark(

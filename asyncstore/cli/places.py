@@ -106,6 +106,12 @@ class Place:
             return self
         return Place(StoreURL("file", "", self.local_path), "", True, self.text)
 
+    def within(self, folder: str) -> Place:
+        """Return the same place with its store opened at a local folder around it."""
+        above = os.path.relpath(self.root.path, folder)
+        key = self.key if above == "." else f"{above}/{self.key}"
+        return Place(StoreURL("file", "", folder), key, self.is_folder, self.text)
+
     def url(self, key: str | None = None) -> str:
         """Return the URL of a key of its store, or its own."""
         key = self.key if key is None else key

@@ -16,6 +16,7 @@ from asyncstore.errors import (
     DatasetExistsError,
     InvalidPathError,
     NotFoundError,
+    NotSupportedError,
     StoreError,
 )
 from asyncstore.format import lock_key
@@ -133,8 +134,8 @@ async def _move(source: Site, root: Root, target: Site, opener: Opener) -> bool:
             await claim.before_write()
             try:
                 await mover.move_prefix(old, new)
-            except (NotFoundError, InvalidPathError):
-                return False  # the folder is reached through a link, which is not moved
+            except (NotFoundError, InvalidPathError, NotSupportedError):
+                return False  # it is reached through a link, or on another file system
             except AlreadyExistsError:
                 raise DatasetExistsError("something is there").at(
                     "rename", str(target.url)

@@ -152,6 +152,14 @@ class Layer:
         call = partial(self.inner.copy, source, target, if_match=if_match, if_absent=if_absent)
         return await self.around(Op("copy", target, write=True, idempotent=not if_absent), call)
 
+    async def move(self, source: str, target: str, /, *, if_absent: bool = False) -> ObjectMeta:
+        """See `Moves.move`, for providers that have the ability."""
+        inner: Any = self.inner
+        call = partial(inner.move, source, target, if_absent=if_absent)
+        op = Op("move", target, write=True, idempotent=False)
+        moved: ObjectMeta = await self.around(op, call)
+        return moved
+
     async def delete(self, keys: Sequence[str], /) -> Mapping[str, StoreError]:
         """See `Provider.delete`."""
         key = keys[0] if keys else ""

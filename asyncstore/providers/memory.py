@@ -165,6 +165,19 @@ class MemoryProvider:
             if_absent=if_absent,
         )
 
+    async def move(self, source: str, target: str, /, *, if_absent: bool = False) -> ObjectMeta:
+        """See `Moves.move`."""
+        await checkpoint()
+        bucket = self._bucket
+        with bucket.lock:
+            entry = self._entry("move", source)
+            if if_absent and target in bucket.entries:
+                raise AlreadyExistsError("there is an object", op="move", url=self.locate(target))
+            del bucket.entries[source]
+            bucket.entries[target] = entry
+            bucket.touched += [source, target]
+        return entry.meta(target)
+
     async def delete(self, keys: Sequence[str], /) -> Mapping[str, StoreError]:
         """See `Provider.delete`; nothing can fail."""
         await checkpoint()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias
@@ -19,7 +19,7 @@ from asyncstore.errors import (
     ReadOnlyError,
     StoreError,
 )
-from asyncstore.provider import Diagnoses, Presigns, TriesWrites, ability
+from asyncstore.provider import Diagnoses, Moves, Presigns, TriesWrites, ability, passes_on
 from asyncstore.store import _many, _reading, _transfers, _writing
 from asyncstore.store._listing import Keys, Listing, Walk
 from asyncstore.store._live import Watched
@@ -411,7 +411,10 @@ class Store:
     async def move(
         self, source: str, target: str, /, *, to: Store | None = None, if_absent: bool = False
     ) -> ObjectMeta:
-        """Copy an object, then delete the source; both are there if the deletion fails.
+        """Give an object another key, or take it to another store.
+
+        Within one store on disk or in memory it is renamed. Else it is copied, and then the source
+        deleted: both are there if the deletion fails.
 
         Raises:
             NotFoundError: no source.
@@ -422,6 +425,11 @@ class Store:
         there = self if to is None else to
         if await self._is_itself(source, there, target):
             return await self.head(source)
+        keys = self._whole(source), there._whole(target)  # noqa: SLF001 - a Store
+        mover: Any = self._live.provider()
+        if self._live is there._live and passes_on(mover, Moves):  # noqa: SLF001
+            with suppress(NotSupportedError):  # as between two file systems; a copy may do
+                return there._mine(await mover.move(*keys, if_absent=if_absent))  # noqa: SLF001
         moved = await self.copy(source, target, to=to, if_absent=if_absent)
         await self.delete(source)
         return moved

@@ -29,7 +29,7 @@ from asyncstore.errors import (
     TransientError,
 )
 from asyncstore.plan import part_size
-from asyncstore.provider import ResumesUploads
+from asyncstore.provider import ResumesUploads, passes_on
 from asyncstore.transfer import sums
 from asyncstore.transfer.blocking import in_thread
 from asyncstore.transfer.record import Begun
@@ -66,10 +66,7 @@ def kept(meta: ObjectMeta, target: Store) -> dict[str, Any]:
 
 def resumes(target: Store) -> bool:
     """Whether the target's uploads outlive this process."""
-    provider: Any = target.provider
-    while (inner := getattr(provider, "inner", None)) is not None:
-        provider = inner  # layers pass it on, whatever is below them
-    return isinstance(provider, ResumesUploads)
+    return passes_on(target.provider, ResumesUploads)
 
 
 async def drop(target: Store, key: str, begun: Begun) -> bool:

@@ -1,7 +1,9 @@
 """Each command on memory, disk, a real S3 server and a Google stand-in."""
 
+import errno
 import hashlib
 import json
+import os
 
 import pytest
 
@@ -264,6 +266,48 @@ def test_mv_between_stores_moves_a_tree(cli, filled, tmp_path):
     assert cli("mv", "-r", f"{filled}/a", tmp_path / "a").code == 0
     assert (tmp_path / "a" / "b" / "three.txt").read_text() == "this is a/b/three.txt"
     assert keys(cli, filled) == ["top.txt"]
+
+
+@pytest.mark.parametrize("target", ["new.txt", "there/", "there/deep/new.txt"])
+def test_mv_on_one_disk_is_a_rename(cli, tmp_path, target):
+    source = tmp_path / "folder" / "old.txt"
+    source.parent.mkdir()
+    source.write_bytes(b"bytes")
+    (tmp_path / "there").mkdir()
+    inode = source.stat().st_ino
+    ended = cli("mv", "--json", source, f"{tmp_path}/{target}")
+    assert ended.code == 0
+    (moved,) = ended.records
+    assert (moved["type"], moved["size"]) == ("moved", 5)
+    name = f"{target}old.txt" if target.endswith("/") else target
+    assert (tmp_path / name).stat().st_ino == inode
+    assert not source.exists()
+
+
+def test_mv_of_a_tree_on_one_disk_renames_each_file(cli, tmp_path):
+    for name in ("a/one", "a/b/two"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(name)
+    inodes = {(tmp_path / name).stat().st_ino for name in ("a/one", "a/b/two")}
+    assert cli("mv", "-r", tmp_path / "a", tmp_path / "new/place").code == 0
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert {path.stat().st_ino for path in files} == inodes
+    assert (tmp_path / "new/place/b/two").read_text() == "a/b/two"
+
+
+def test_mv_to_another_file_system_copies(cli, tmp_path, monkeypatch):
+    (tmp_path / "old").write_bytes(b"bytes")
+    rename = os.rename
+
+    def refusing(source, *args, **options):
+        if source == "old":
+            raise OSError(errno.EXDEV, "Invalid cross-device link")
+        rename(source, *args, **options)
+
+    monkeypatch.setattr(os, "rename", refusing)
+    assert cli("mv", tmp_path / "old", tmp_path / "to/new").code == 0
+    assert (tmp_path / "to/new").read_bytes() == b"bytes"
+    assert not (tmp_path / "old").exists()
 
 
 def test_mv_onto_itself_is_refused_and_deletes_nothing(cli, filled):

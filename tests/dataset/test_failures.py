@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from typing import TYPE_CHECKING
 
 import anyio
@@ -308,6 +310,21 @@ async def test_a_dataset_moves_between_memory_and_disk(dataset, place, tmp_path)
     await asyncstore.copy(tmp_path / "ds", tmp_path / "ds2", progressbar=False)
     await asyncstore.copy(tmp_path / "ds2", place / "back", progressbar=False)
     assert await content(place, "back") == before
+
+
+async def test_renaming_to_another_file_system_copies(dataset, tmp_path, monkeypatch):
+    await asyncstore.copy(dataset, tmp_path / "a/ds", progressbar=False)
+    rename = os.rename
+
+    def refusing(source, *args, **options):
+        if source == "ds":
+            raise OSError(errno.EXDEV, "Invalid cross-device link")
+        rename(source, *args, **options)
+
+    monkeypatch.setattr(os, "rename", refusing)
+    async with await asyncstore.rename(tmp_path / "a/ds", tmp_path / "b/new") as ds:
+        assert bytes(await ds.store.get("x/chunks/0")) == b"0"
+    assert not (tmp_path / "a/ds").exists()
 
 
 async def test_renaming_on_disk_is_one_rename(dataset, tmp_path, monkeypatch):

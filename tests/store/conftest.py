@@ -26,6 +26,8 @@ class Cloud(MemoryProvider):
 
     limits = Limits(engine=True, part_min=1, part_max=64 * MiB, put=256 * MiB, delete=100)
 
+    move: Any = None  # no cloud's service renames
+
     def __init__(self, name="cloud"):
         super().__init__(name)
         self.loop: asyncio.AbstractEventLoop | None = None

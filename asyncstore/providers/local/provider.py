@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import shutil
 import stat
@@ -24,8 +23,9 @@ from asyncstore.providers.local import faults, reading
 from asyncstore.providers.local.copying import clone
 from asyncstore.providers.local.flushing import Deferred, Flush
 from asyncstore.providers.local.keeping import KeptDraft, kept_name
-from asyncstore.providers.local.listing import Lister, Walk
+from asyncstore.providers.local.listing import Lister
 from asyncstore.providers.local.locking import locked
+from asyncstore.providers.local.moving import move_object, move_prefix
 from asyncstore.providers.local.reading import Source, meta_of
 from asyncstore.providers.local.streaming import FileStream
 from asyncstore.providers.local.threads import check_cancelled, run
@@ -215,6 +215,15 @@ class LocalProvider:
 
         return await self._run("copy", source, call)
 
+    async def move(self, source: str, target: str, /, *, if_absent: bool = False) -> ObjectMeta:
+        """See `Moves.move`; one `rename`, or for create-only a second name and the first's end."""
+
+        def call() -> ObjectMeta:
+            state = move_object(self._root, self._flush, source, target, if_absent=if_absent)
+            return meta_of(target, state)
+
+        return await self._run("move", source, call)
+
     async def delete(self, keys: Sequence[str], /) -> Mapping[str, StoreError]:
         """See `Provider.delete`; folders that become empty go too, but for the root."""
         failed: dict[str, StoreError] = {}
@@ -237,7 +246,9 @@ class LocalProvider:
 
     async def move_prefix(self, source: str, target: str, /) -> None:
         """See `MovesPrefix.move_prefix`; one `rename`."""
-        await self._run("move", source, partial(self._move, source, target))
+        await self._run(
+            "move", source, partial(move_prefix, self._root, self._flush, source, target)
+        )
 
     async def diagnose(self) -> Mapping[str, Any]:
         """See `Diagnoses.diagnose`."""
@@ -316,37 +327,6 @@ class LocalProvider:
             finally:
                 os.close(left)
 
-    def _move(self, source: str, target: str) -> None:
-        *from_folders, from_name = parts_of(source)
-        *to_folders, to_name = parts_of(target)
-        if not Walk(self._root, source + "/", "", delimiter=False).any():
-            raise NotFoundError("nothing is below this prefix")
-        if f"{target}/".startswith(f"{source}/"):
-            raise InvalidPathError("a folder cannot be moved into itself")
-        from_fd = self._root.open(from_folders)
-        try:
-            to_fd = self._root.make(to_folders, durable=self._flush.at_once)
-            try:
-                self._rename(from_fd, from_name, to_fd, to_name)
-            finally:
-                os.close(to_fd)
-        finally:
-            os.close(from_fd)
-        left = self._root.prune(from_folders)
-        if left is not None:
-            os.close(left)
-
-    def _rename(self, from_fd: int, from_name: str, to_fd: int, to_name: str) -> None:
-        try:
-            # A folder is never renamed over a file, nor over a folder with anything in it.
-            os.rename(from_name, to_name, src_dir_fd=from_fd, dst_dir_fd=to_fd)
-        except OSError as error:
-            if isinstance(error, NotADirectoryError | FileExistsError) or error.errno in _FULL:
-                raise AlreadyExistsError(f"something is at {to_name!r}") from None
-            raise
-        self._flush.folder(to_fd)
-        self._flush.folder(from_fd)
-
     def _facts(self) -> Mapping[str, Any]:
         path = self._root.path
         there = path
@@ -365,9 +345,6 @@ class LocalProvider:
                 "writable": os.access(there, os.W_OK | os.X_OK),
             },
         }
-
-
-_FULL = (errno.ENOTEMPTY, errno.EEXIST, errno.EISDIR)
 
 
 class FileUpload:

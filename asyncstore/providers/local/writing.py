@@ -94,7 +94,9 @@ class Draft:
             if if_match is not None:
                 self._compare(if_match)
             if if_absent:
-                self._link()
+                link_new(self._folder, self._name, self._folder, self._target)
+                with suppress(OSError):  # a second name of it is swept one day
+                    os.unlink(self._name, dir_fd=self._folder)
             else:
                 self._rename()
         try:
@@ -140,7 +142,7 @@ class Draft:
         except FileNotFoundError:
             return 0o666 & ~_umask()
         if stat.S_ISDIR(mode):
-            self._clear_way()
+            clear_way(self._folder, self._target)
             return 0o666 & ~_umask()
         if not stat.S_ISREG(mode):
             raise faults.odd(mode)
@@ -155,54 +157,60 @@ class Draft:
         if found != if_match or not stat.S_ISREG(state.st_mode):
             raise PreconditionError(f"its ETag is {found}, not {if_match}")
 
-    def _link(self) -> None:
-        try:
-            os.link(
-                self._name,
-                self._target,
-                src_dir_fd=self._folder,
-                dst_dir_fd=self._folder,
-                follow_symlinks=False,
-            )
-        except FileExistsError:
-            with suppress(FileNotFoundError):  # deleted since: there was one all the same
-                state = os.stat(self._target, dir_fd=self._folder, follow_symlinks=False)
-                if stat.S_ISDIR(state.st_mode):
-                    raise faults.beside() from None
-            raise AlreadyExistsError("there is an object") from None
-        except OSError as error:
-            if error.errno in (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK):
-                raise NotSupportedError(
-                    "this file system has no hard links, which create-only writes need"
-                ) from None
-            raise
-        with suppress(OSError):  # the object is there; a second name of it is swept one day
-            os.unlink(self._name, dir_fd=self._folder)
-
     def _rename(self) -> None:
         try:
             self._rename_once()
         except IsADirectoryError:
-            self._clear_way()
+            clear_way(self._folder, self._target)
             self._rename_once()
 
     def _rename_once(self) -> None:
         os.rename(self._name, self._target, src_dir_fd=self._folder, dst_dir_fd=self._folder)
-
-    def _clear_way(self) -> None:
-        """Remove an empty folder of the target's name: it holds no object."""
-        try:
-            os.rmdir(self._target, dir_fd=self._folder)
-        except FileNotFoundError:
-            pass
-        except OSError:
-            raise faults.beside() from None
 
     def _close(self) -> None:
         fd, self.fd = self.fd, -1
         os.close(fd)
         os.close(self._folder)
 
+
+def link_new(folder: int, name: str, to_folder: int, to_name: str) -> None:
+    """Give a file a second name, where nothing has it.
+
+    Raises:
+        AlreadyExistsError: an object has it.
+        NotSupportedError: a folder has it, or the file system has no second names.
+    """
+    try:
+        os.link(name, to_name, src_dir_fd=folder, dst_dir_fd=to_folder, follow_symlinks=False)
+    except FileExistsError:
+        with suppress(FileNotFoundError):  # deleted since: there was one all the same
+            state = os.stat(to_name, dir_fd=to_folder, follow_symlinks=False)
+            if stat.S_ISDIR(state.st_mode):
+                raise faults.beside() from None
+        raise AlreadyExistsError("there is an object") from None
+    except OSError as error:
+        if error.errno in _NO_LINKS:
+            raise NotSupportedError(
+                "this file system has no hard links, which create-only writes need"
+            ) from None
+        raise
+
+
+def clear_way(folder: int, name: str) -> None:
+    """Remove an empty folder of a file's name-to-be: it holds no object.
+
+    Raises:
+        NotSupportedError: it holds one.
+    """
+    try:
+        os.rmdir(name, dir_fd=folder)
+    except FileNotFoundError:
+        pass
+    except OSError:
+        raise faults.beside() from None
+
+
+_NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EXDEV)
 
 _stamping = threading.Lock()
 _last_stamp = 0
