@@ -96,6 +96,22 @@ async def test_of_many_who_move_one_object_one_succeeds(store):
     assert len(await keys(store)) == 1
 
 
+async def test_who_moves_to_and_fro_waits_for_nobody(store):
+    for n in range(8):
+        await store.put(f"a/{n}", b"1")
+        await store.put(f"b/{n}", b"1")
+
+    async def move(source, target):
+        for n in range(8):
+            await store.move(f"{source}/{n}", f"{target}/from-{source}-{n}", if_absent=True)
+
+    with anyio.fail_after(10):
+        async with anyio.create_task_group() as group:
+            group.start_soon(move, "a", "b")
+            group.start_soon(move, "b", "a")
+    assert len(await keys(store)) == 16
+
+
 async def test_a_child_moves_to_its_parent_and_back(store):
     child = store / "below"
     await child.put("k", b"1")

@@ -8,7 +8,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Self
 
 from asyncstore.errors import (
@@ -26,6 +26,8 @@ from asyncstore.providers.local.tree import parts_of
 from asyncstore.providers.local.writing import clear_way, link_new
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from asyncstore.providers.local.flushing import Flush
     from asyncstore.providers.local.tree import Root
 
@@ -94,8 +96,11 @@ class _Ends:
             os.close(left)
 
     def rename(self, *, if_absent: bool) -> os.stat_result:
-        """Rename a file, under the locks that conditional writers respect."""
-        with locked(self._from, exclusive=False), locked(self._to, exclusive=False):
+        """Rename a file, under the locks that conditional writers respect.
+
+        Create-only takes two steps, between which nobody else may move the source.
+        """
+        with self._locked(alone=if_absent):
             old = os.stat(self._from_name, dir_fd=self._from, follow_symlinks=False)
             if not stat.S_ISREG(old.st_mode):
                 raise faults.no_object(old.st_mode)
@@ -108,6 +113,17 @@ class _Ends:
             else:
                 self.rename_once()
             return os.stat(self._to_name, dir_fd=self._to, follow_symlinks=False)
+
+    @contextmanager
+    def _locked(self, *, alone: bool) -> Iterator[None]:
+        """Lock both folders, in one order, so that no two movers wait for each other."""
+        one, other = os.fstat(self._from), os.fstat(self._to)
+        wanted = {(one.st_dev, one.st_ino): (self._from, alone)}
+        wanted.setdefault((other.st_dev, other.st_ino), (self._to, False))
+        with ExitStack() as held:
+            for _, (folder, exclusive) in sorted(wanted.items()):
+                held.enter_context(locked(folder, exclusive=exclusive))
+            yield
 
     def _there(self) -> os.stat_result | None:
         """Return what is at the target, once it is known to be replaceable."""
