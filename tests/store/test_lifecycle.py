@@ -22,6 +22,7 @@ from asyncstore.errors import (
     InvalidPathError,
     NotSupportedError,
     ObjectChangedError,
+    ReadOnlyError,
     UnavailableError,
 )
 from asyncstore.layers import RetryPolicy
@@ -293,6 +294,12 @@ async def test_presigning_and_diagnosing_happen_where_the_provider_lives(clouds,
     monkeypatch.setattr(cloud, "diagnose", diagnose, raising=False)
     async with open_store(PATH) as store:
         assert await store.presign("k", method="PUT") == "https://signed/set/k?PUT"
+    async with open_store(PATH, read_only=True) as store:
+        assert await store.presign("k") == "https://signed/set/k?GET"
+        for method in ("PUT", "DELETE"):
+            with pytest.raises(ReadOnlyError):
+                await store.presign("k", method=method)
+    async with open_store(PATH) as store:
         assert await store.diagnose() == {"url": PATH, "scheme": "s3", "identity": "me"}
     async with open_store("mem://none") as store:
         with pytest.raises(NotSupportedError):
@@ -429,6 +436,44 @@ def test_a_forked_child_uses_an_inherited_store():
         """
     )
     assert out == "0 b'1'\n"
+
+
+def test_a_forked_child_neither_uses_nor_closes_its_parents_connections():
+    out = run(
+        """
+        import os, time
+        from asyncstore import sync
+        from asyncstore.testing.small_http import Reply, SmallServer
+
+        def sockets():
+            with os.scandir("/proc/self/fd") as entries:
+                return {os.readlink(e.path) for e in entries if "socket" in os.readlink(e.path)}
+
+        def child(before):
+            assert bytes(face.get("k")) == b"1"
+            assert sockets() > before  # one of its own
+            began = time.monotonic()
+            face.close()
+            return time.monotonic() - began < 2
+
+        keys = {"aws_access_key_id": "AKIATESTTESTTEST", "aws_secret_access_key": "none"}
+        with SmallServer(lambda _: Reply(200, b"1", {"etag": '"e"'})) as server:
+            face = sync.open_store("s3://bucket", creds=keys, endpoint_url=server.url)
+            assert bytes(face.get("k")) == b"1"
+            before = sockets()
+            pid = os.fork()
+            if pid == 0:
+                code = 1
+                try:
+                    code = 0 if child(before) else 2
+                finally:
+                    os._exit(code)
+            code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+            print(code, bytes(face.get("k")), before <= sockets())
+            face.close()
+        """
+    )
+    assert out == "0 b'1' True\n"
 
 
 def test_importing_starts_nothing():

@@ -124,6 +124,23 @@ async def test_each_part_asks_for_the_version_of_the_first_answer(cloud, small, 
     assert set(asked[1:]) == {blob.meta.etag}
 
 
+async def test_a_part_of_another_version_is_refused_where_the_condition_is_ignored(
+    cloud, small, monkeypatch
+):
+    store, provider = await filled(cloud)
+    get = provider.get
+
+    async def ignoring(key, /, **options):
+        blob = await get(key, **options | {"if_match": None})
+        if options["span"].start == 500:
+            blob.meta = blob.meta.replace(etag='"another"')
+        return blob
+
+    monkeypatch.setattr(provider, "get", ignoring)
+    with pytest.raises(ObjectChangedError):
+        await store.get("k")
+
+
 async def test_ranges_that_met_two_versions_are_read_again_from_one(cloud):
     store, provider = await filled(cloud, b"A" * 1000)
 
