@@ -20,6 +20,8 @@ Buffer: TypeAlias = bytes | bytearray | memoryview
 WRITE_ID = "asyncstore-write-id"
 """Metadata by which a write whose answer was lost is known again; a `Store` does not show it."""
 
+_FURTHEST = 1 << 62
+
 MiB = 1 << 20
 GiB = 1 << 30
 
@@ -65,6 +67,11 @@ class Span:
         """Return `(start, stop)` with `0 <= start <= stop <= size`, as `slice.indices` does."""
         start, stop, _ = slice(self.start, self.stop).indices(size)
         return start, max(start, stop)
+
+    def bounded(self) -> tuple[int, int | None]:
+        """Return both ends, no further out than a service reads a number; no object is as long."""
+        start = max(-_FURTHEST, min(self.start or 0, _FURTHEST))
+        return start, None if self.stop is None else max(-_FURTHEST, min(self.stop, _FURTHEST))
 
     @property
     def is_whole(self) -> bool:

@@ -20,7 +20,7 @@ from asyncstore.errors import (
     StoreError,
 )
 from asyncstore.provider import Diagnoses, Moves, Presigns, TriesWrites, ability, passes_on
-from asyncstore.store import _many, _reading, _transfers, _writing
+from asyncstore.store import _arguments, _many, _reading, _transfers, _writing
 from asyncstore.store._listing import Keys, Listing, Walk
 from asyncstore.store._live import Watched
 from asyncstore.store._together import closed, each
@@ -126,10 +126,7 @@ class Store:
             InvalidSpanError: the buffer is too small.
             TypeError: the buffer is read-only or not contiguous.
         """
-        into = memoryview(buffer)
-        if into.readonly or not into.c_contiguous:
-            raise TypeError("get_into needs a writable, contiguous buffer")
-        into = into.cast("B") if into.nbytes else memoryview(bytearray())
+        into = _arguments.writable(buffer)
         blob = await _reading.read(
             self._live.provider(),
             self._whole(key),
@@ -175,7 +172,10 @@ class Store:
 
         Raises:
             ObjectChangedError: the object was replaced again and again meanwhile.
+            ConfigurationError: `gap` is negative.
         """
+        if gap < 0:
+            raise ConfigurationError(f"gap={gap}: at least 0 bytes")
         wanted = [Span.of(span) for span in spans]
         whole = self._whole(key)
         if not wanted:
@@ -303,7 +303,7 @@ class Store:
         """
         whole = self._whole(key)
         flat = _writing.flat(data)
-        conditions = _conditions(
+        conditions = _arguments.conditions(
             if_absent=if_absent,
             if_match=if_match,
             content_type=content_type,
@@ -346,15 +346,20 @@ class Store:
             OSError: the source cannot be read.
         """
         whole = self._whole(key)
-        conditions = _conditions(
+        conditions = _arguments.conditions(
             if_absent=if_absent,
             if_match=if_match,
             content_type=content_type,
             metadata=metadata,
         )
-        written = await _writing.put_stream(
-            self._live.provider(), whole, source, conditions, size=size, part=part_size
-        )
+        provider = self._live.provider()
+        try:
+            written = await _writing.put_stream(
+                provider, whole, source, conditions, size=size, part=part_size
+            )
+        except StoreError as error:
+            error.at("put_stream", provider.locate(whole))
+            raise
         return self._mine(written)
 
     async def copy(
@@ -387,7 +392,7 @@ class Store:
                 meanwhile.
             AlreadyExistsError: `if_absent`, and there is a target.
         """
-        there = self if to is None else to
+        there = self._to(to)
         here_key, there_key = self._whole(source), there._whole(target)  # noqa: SLF001 - a Store
         if self._same_service(there):
             # The target's, for whoever watches over its writes is asked then.
@@ -422,7 +427,7 @@ class Store:
             NotSupportedError: the URLs are the same, and only the services' addresses differ, so
                 that nobody can tell whether the target is the source: copy, and then delete.
         """
-        there = self if to is None else to
+        there = self._to(to)
         if await self._is_itself(source, there, target):
             return await self.head(source)
         keys = self._whole(source), there._whole(target)  # noqa: SLF001 - a Store
@@ -454,6 +459,7 @@ class Store:
         if isinstance(keys, str):
             await self._delete_one(keys, missing_ok=missing_ok)
             return
+        keys = _arguments.several(keys)
         errors: MutableSequence[StoreError] = []
 
         async def some(batch: Sequence[str]) -> None:
@@ -849,9 +855,10 @@ class Store:
 
         Raises:
             NotSupportedError: the service has no such URLs.
-            ConfigurationError: `expires` is out of range, or the credentials cannot sign.
+            ConfigurationError: `method` or `expires` is none, or the credentials cannot sign.
             ReadOnlyError: a writing method in a read-only store.
         """
+        _arguments.check_signing(method, expires)
         whole = self._whole(key)
         provider = self._live.provider()
         if self.read_only and method in ("PUT", "DELETE"):
@@ -994,6 +1001,12 @@ class Store:
             checksums=meta.checksums,
         )
 
+    def _to(self, other: Store | None) -> Store:
+        """Return the store that a copy goes to."""
+        if other is not None and not isinstance(other, Store):
+            raise TypeError(f"to= is a Store, not {type(other).__name__}: write to=open_store(…)")
+        return self if other is None else other
+
     def _same_service(self, other: Store) -> bool:
         """Whether one provider reaches both with the same rights."""
         if self._live is other._live:
@@ -1101,38 +1114,6 @@ def _real(path: str) -> str:
 
 def _visible(metadata: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in metadata.items() if name != WRITE_ID}
-
-
-def _conditions(
-    *,
-    if_absent: bool,
-    if_match: str | None,
-    content_type: str | None,
-    metadata: Mapping[str, str] | None,
-) -> _writing.Conditions:
-    if if_absent and if_match is not None:
-        raise ConfigurationError("if_absent and if_match exclude each other")
-    if metadata:
-        for name, value in metadata.items():
-            _check_metadata(name, value)
-    if content_type is not None and not (content_type.isascii() and content_type.isprintable()):
-        raise ConfigurationError(f"content_type={content_type!r} is not printable ASCII")
-    return {
-        "if_match": if_match,
-        "if_absent": if_absent,
-        "content_type": content_type,
-        "metadata": metadata or None,
-    }
-
-
-_NAME = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-")
-
-
-def _check_metadata(name: str, value: str) -> None:
-    if not (isinstance(name, str) and name and _NAME.issuperset(name)) or name == WRITE_ID:
-        raise ConfigurationError(f"metadata name {name!r}: names are lower-case a-z, 0-9 and '-'")
-    if not (isinstance(value, str) and value.isascii() and value.isprintable()):
-        raise ConfigurationError(f"metadata {name!r}: values are printable ASCII text")
 
 
 async def _batches(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any
 
 import anyio
 
@@ -15,9 +15,10 @@ from asyncstore.store._together import each
 from asyncstore.types import MiB
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Mapping
+    from collections.abc import AsyncGenerator, Callable
 
     from asyncstore.provider import Provider, Upload
+    from asyncstore.store._arguments import Conditions
     from asyncstore.store._sources import Reader
     from asyncstore.types import Buffer, ObjectMeta
 
@@ -29,15 +30,6 @@ LARGE = 32 * MiB
 """Writes of more than this go up in parts, where parts may be sent at once."""
 
 _TIDY = 5.0  # seconds an upload's abort may take
-
-
-class Conditions(TypedDict):
-    """What `Provider.put` and `Provider.begin_upload` take alike."""
-
-    if_match: str | None
-    if_absent: bool
-    content_type: str | None
-    metadata: Mapping[str, str] | None
 
 
 def flat(data: Any, /) -> Buffer:

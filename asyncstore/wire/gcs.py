@@ -235,7 +235,7 @@ def range_header(span: Span, /) -> str | None:
     Raises:
         LookupError: the span means nothing until the size is known, or is empty.
     """
-    start, stop = span.start or 0, span.stop
+    start, stop = span.bounded()
     if span.is_whole:
         return None
     if stop is None:

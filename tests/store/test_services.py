@@ -13,6 +13,7 @@ from asyncstore import open_store, sync
 from asyncstore.errors import (
     AlreadyExistsError,
     BatchError,
+    InvalidSpanError,
     NotFoundError,
     PreconditionError,
     UnavailableError,
@@ -82,6 +83,11 @@ async def test_a_store_does_what_it_says(place):
         buffer = bytearray(len(DATA))
         await store.get_into("large", buffer)
         assert buffer == DATA
+        for key in ("a/small é%+", "large"):
+            with pytest.raises(InvalidSpanError):
+                await store.get_into(key, bytearray(5))
+        beyond = (2**70, None), (0, 2**70), (-(2**70), 2**70)
+        assert [len(await store.get("a/small é%+", span=span)) for span in beyond] == [0, 6, 6]
         assert (await store.get_range("large", -7 * MiB)).data == DATA[-7 * MiB :]
         assert (await store.get("large", span=(1, 18 * MiB))).data == DATA[1 : 18 * MiB]
         async with store.stream("large", span=(5, None)) as stream:

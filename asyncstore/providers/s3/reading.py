@@ -54,9 +54,10 @@ _ALL = Ranged(None, None)
 def ranged(span: Span, /) -> Ranged | None:
     """Return the range that a span is, or `None` where the object's size must be known first."""
     start, stop = span.start or 0, span.stop
+    if stop is None and start == 0:
+        return _ALL
+    start, stop = span.bounded()
     if stop is None:
-        if start == 0:
-            return _ALL
         if start < 0:
             return Ranged(f"bytes={start}", -start)
         return Ranged(f"bytes={start}-", None)
@@ -310,7 +311,7 @@ def _announced(reading: Reading, error: TooLongError) -> Blob:
 def _refuse_whole(reading: Reading, ask: Ask, error: StoreError) -> None:
     """Say what it means where the buffer or the limit fits a range, and the whole came."""
     is_long = isinstance(error, InvalidSpanError | TooLongError)
-    if is_long and error.status == _WHOLE and ask.limit is not None:
+    if is_long and error.status == _WHOLE and "range" in (ask.headers or {}):
         other = IntegrityError("the service ignored the range that was asked for", status=200)
         raise other.at(reading.op, reading.client.locate(reading.key)) from None
 
