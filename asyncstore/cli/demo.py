@@ -121,6 +121,8 @@ async def _remove(output: Output, folder: str) -> None:
     """Remove the demo's own folder, also when interrupted."""
     try:
         await asyncio.to_thread(shutil.rmtree, folder)
+    except FileNotFoundError:
+        return  # without a hub it was the data set's own folder, and went with it
     except OSError as error:
         output.warning(
             f"could not remove everything in {folder}: {error}",

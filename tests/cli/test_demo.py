@@ -107,6 +107,7 @@ def test_without_a_hubs_packages_the_demo_uses_the_folder(cli, tmp_path, monkeyp
     said = by_type(ended)
     assert said["no hub"]["missing"] == "uvicorn"
     assert said["dataset"]["url"].startswith(str(tmp_path))
+    assert "left" not in said
     assert os.listdir(tmp_path) == []
 
 
