@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 from contextlib import asynccontextmanager, nullcontext
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from alembic import command
@@ -17,7 +18,7 @@ from sqlalchemy import event, make_url, text
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
 
-from asyncstore.errors import ConfigurationError
+from asyncstore.errors import ConfigurationError, NotSupportedError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -38,6 +39,7 @@ class Database:
 
     Raises:
         ConfigurationError: the URL is none, or of another kind of database.
+        NotSupportedError: PostgreSQL's extra is not installed.
     """
 
     def __init__(self, url: str) -> None:
@@ -49,6 +51,10 @@ class Database:
         if kind not in _DRIVERS:
             raise ConfigurationError(
                 f"database {kind}: write sqlite:///path or postgresql://user@host/name"
+            )
+        if kind == "postgresql" and find_spec("asyncpg") is None:
+            raise NotSupportedError(
+                "PostgreSQL needs the package 'asyncpg': pip install 'asyncstore[hub-postgres]'"
             )
         self._sqlite = kind == "sqlite"
         self._url = made.set(drivername=_DRIVERS[kind])

@@ -1,11 +1,13 @@
 """The tables: from nothing to what the models say, on both databases."""
 
+import sys
+
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import text
 
-from asyncstore.errors import ConfigurationError
+from asyncstore.errors import ConfigurationError, NotSupportedError
 from asyncstore.hub.database import Database
 from asyncstore.hub.models import Base
 
@@ -39,6 +41,12 @@ async def test_a_column_that_no_step_makes_is_found(tmp_path):
 async def test_another_kind_of_database_is_refused(url):
     with pytest.raises(ConfigurationError):
         Database(url)
+
+
+async def test_without_the_extra_of_postgresql_the_error_names_it(monkeypatch):
+    monkeypatch.setitem(sys.modules, "asyncpg", None)
+    with pytest.raises(NotSupportedError, match="hub-postgres"):
+        Database("postgresql://me@host/hub")
 
 
 async def test_an_error_of_the_database_holds_no_values(tmp_path):
