@@ -139,6 +139,7 @@ def test_doctor_says_what_it_did_not_try_and_tries_it_when_asked(cli, bucket):
     ended = cli("doctor", "--try-writes", f"s3://{bucket}/in/here")
     assert ended.code == 0, ended.err
     assert re.search(r"put if absent +yes", ended.out)
+    assert "not tried" not in ended.out
     assert "expires at    none is known" in ended.out
     assert cli("ls", "-r", f"s3://{bucket}/in/").out == ""
 

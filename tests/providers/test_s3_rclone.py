@@ -109,6 +109,7 @@ async def test_what_a_server_keeps_is_found_when_asked_for_and_nothing_is_left(n
         assert {before[condition] for condition in capabilities.CONDITIONS} == {"not tried"}
         after = (await store.diagnose(try_writes=True))["capabilities"]
         assert {after[condition] for condition in capabilities.CONDITIONS} == {kept}
+        assert (before["crc64nvme"], after["crc64nvme"]) == ("not tried", kept)
         assert [meta async for meta in store.list()] == []
     reader = asyncstore.open_store(f"s3://{bucket}/a/b", creds=server.creds, read_only=True)
     async with reader:

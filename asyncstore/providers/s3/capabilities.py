@@ -23,6 +23,7 @@ from asyncstore.errors import (
     TransientError,
 )
 from asyncstore.providers.s3.client import Ask
+from asyncstore.providers.s3.writing import send_checked
 from asyncstore.wire import s3 as wire
 from asyncstore.wire.sigv4 import encode_query
 
@@ -131,7 +132,7 @@ class Probes:
     async def _try(self, condition: str, beside: str) -> bool:
         folder = beside[: beside.rfind("/") + 1]
         key = f"{folder}.asyncstore-probe-{secrets.token_hex(8)}"
-        trial = _Trial(self._client, key)
+        trial = _Trial(self._client, await self.facts(), key)
         tests: dict[str, Callable[[], Awaitable[bool]]] = {
             "put if_absent": trial.put_if_absent,
             "put if_match": trial.put_if_match,
@@ -150,13 +151,16 @@ class Probes:
 class _Trial:
     """Conditional writes to an object that was made for it."""
 
-    def __init__(self, client: Client, key: str) -> None:
+    def __init__(self, client: Client, facts: Facts, key: str) -> None:
         self._client = client
+        self._facts = facts
         self._key = key
         self._etag = ""
 
     async def make(self) -> None:
-        reply = await self._client.call(Ask("probe", "PUT", self._key, body=b"probe"))
+        # With checksums, as every write: so it is known, too, which of them are understood.
+        ask = Ask("probe", "PUT", self._key)
+        reply = await send_checked(self._client, self._facts, ask, b"probe")
         self._etag = reply.headers.get("etag", "")
 
     async def clean(self) -> None:
