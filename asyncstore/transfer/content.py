@@ -10,6 +10,7 @@ from asyncstore.transfer import sums
 
 if TYPE_CHECKING:
     from asyncstore.store import Store
+    from asyncstore.sums import Running
     from asyncstore.types import ObjectMeta
 
 
@@ -70,6 +71,6 @@ def _all(meta: ObjectMeta) -> dict[str, str]:
     return {} if md5 is None else {"md5": b64encode(bytes.fromhex(md5)).decode()}
 
 
-async def _read(store: Store, meta: ObjectMeta, made: object) -> bytes:
+async def _read(store: Store, meta: ObjectMeta, made: Running) -> bytes:
     async with store.stream(meta.key, if_match=meta.etag) as stream:
         return await sums.digest(stream, made)

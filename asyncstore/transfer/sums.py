@@ -7,15 +7,17 @@ of it.
 
 from __future__ import annotations
 
-import hashlib
 import re
 import zlib
 from base64 import b64encode
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+from asyncstore.sums import NAMES, running
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterable, Callable, Mapping
 
+    from asyncstore.sums import Running
     from asyncstore.types import Buffer, ObjectMeta
 
 _MD5 = re.compile(r'"?([0-9a-f]{32})"?')
@@ -52,7 +54,7 @@ PLAIN = Kind("", zlib.crc32, None, 4)
 
 def kind_for(checksums: Mapping[str, str], /) -> Kind:
     """Return how parts are summed so that the whole can be compared with what a service tells."""
-    for name, width in (("crc64nvme", 8), ("crc32c", 4)):
+    for name, width in (("crc64nvme", 8), ("crc32c", 4), ("crc32", 4)):
         if name in checksums:
             try:
                 from awscrt import checksums as crt  # noqa: PLC0415 - an extra's
@@ -76,50 +78,18 @@ def md5_of(meta: ObjectMeta, /) -> str | None:
     return found[1] if found else None
 
 
-def hashers(wanted: Mapping[str, str], /) -> tuple[str, Any] | None:
+def hashers(wanted: Mapping[str, str], /) -> tuple[str, Running] | None:
     """Return the name of a wanted checksum and what computes it; `None` where nothing can."""
-    for name in wanted:
-        if name in ("crc64nvme", "crc32c"):
-            made = _crc(name)
-            if made is not None:
-                return name, made
-        elif name in ("sha256", "md5"):
-            return name, hashlib.new(name, usedforsecurity=False)
+    for name in NAMES:
+        made = running(name) if name in wanted else None
+        if made is not None:
+            return name, made
     return None
 
 
-def _crc(name: str) -> Any:
-    try:
-        from awscrt import checksums as crt  # noqa: PLC0415 - an extra's
-
-        return _Crc(getattr(crt, name), 8 if name == "crc64nvme" else 4)
-    except ImportError:
-        if name != "crc32c":
-            return None
-    try:
-        import google_crc32c  # noqa: PLC0415 - an extra's
-    except ImportError:
-        return None
-    return _Crc(lambda data, value: google_crc32c.extend(value, bytes(data)), 4)
-
-
-class _Crc:
-    def __init__(self, step: Callable[[Any, int], int], width: int) -> None:
-        self._step = step
-        self._width = width
-        self._value = 0
-
-    def update(self, data: Buffer) -> None:
-        self._value = self._step(data, self._value)
-
-    def digest(self) -> bytes:
-        return self._value.to_bytes(self._width, "big")
-
-
-async def digest(stream: AsyncIterable[memoryview], made: Any, /) -> bytes:
+async def digest(stream: AsyncIterable[memoryview], made: Running, /) -> bytes:
     """Return the digest of all that a stream gives."""
     async for view in stream:
         for at in range(0, len(view), _PIECE):
             made.update(view[at : at + _PIECE])
-    result: bytes = made.digest()
-    return result
+    return made.digest()

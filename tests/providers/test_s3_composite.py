@@ -336,3 +336,20 @@ async def test_a_large_object_is_compared_with_whatever_checksum_is_told(kind, m
             server.flip = 777
             with pytest.raises(IntegrityError, match=kind):
                 await store.get("k")
+
+
+@pytest.mark.parametrize("kind", ["crc64nvme", "crc32c", "crc32"])
+@pytest.mark.asyncio
+async def test_a_large_file_is_compared_with_the_checksum_that_its_parts_join_to(
+    kind, monkeypatch, tmp_path
+):
+    monkeypatch.setattr("asyncstore.transfer.one.SMALL", 250)
+    monkeypatch.setattr("asyncstore.transfer.large.PART", 100)
+    with Large(kind) as server:
+        async with open_store("s3://bucket", creds=KEYS, endpoint_url=server.url) as store:
+            assert (await store.download(["k"], tmp_path / "right")).ok
+            assert (tmp_path / "right" / "k").read_bytes() == server.data
+            server.flip = 777
+            (failure,) = (await store.download(["k"], tmp_path / "wrong")).failures
+            assert isinstance(failure.error, IntegrityError)
+            assert not (tmp_path / "wrong" / "k").exists()
