@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection
-from contextlib import aclosing, suppress
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias
@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias
 from anyio.to_thread import run_sync
 
 from asyncstore.errors import (
-    BatchError,
     ConfigurationError,
     NotFoundError,
     NotSupportedError,
@@ -20,16 +19,15 @@ from asyncstore.errors import (
     StoreError,
 )
 from asyncstore.provider import Diagnoses, Moves, Presigns, TriesWrites, ability, passes_on
-from asyncstore.store import _arguments, _many, _reading, _transfers, _writing
+from asyncstore.store import _arguments, _deleting, _many, _reading, _transfers, _writing
 from asyncstore.store._listing import Keys, Listing, Walk
 from asyncstore.store._live import Watched
-from asyncstore.store._together import closed, each
+from asyncstore.store._together import each
 from asyncstore.types import WHOLE, WRITE_ID, Blob, ObjectMeta, Span
 from asyncstore.url import check_key, check_prefix
 
 if TYPE_CHECKING:
     from collections.abc import (
-        AsyncGenerator,
         AsyncIterable,
         Callable,
         Iterable,
@@ -460,25 +458,16 @@ class Store:
             await self._delete_one(keys, missing_ok=missing_ok)
             return
         keys = _arguments.several(keys)
-        errors: MutableSequence[StoreError] = []
-
-        async def some(batch: Sequence[str]) -> None:
-            present = batch if missing_ok else await self._present(batch, errors)
-            whole = [self._whole(key) for key in present]
-            if whole:
-                errors.extend((await self._live.provider().delete(whole)).values())
-
         if isinstance(keys, Collection):
             for key in keys:
                 check_key(key)
-        size = self._live.provider().limits.delete
-        async with aclosing(_batches(keys, size)) as batches:
-            await each(batches, some, width=_DELETES)
-        if errors:
-            raise BatchError(f"{len(errors)} objects were not deleted", errors)
+        present = None if missing_ok else self._present
+        await _deleting.delete(self._live.provider(), keys, self._whole, present=present)
 
     async def delete_prefix(self, prefix: str, /) -> int:
         """Delete every object whose key begins with `prefix`; return their number.
+
+        Also those that others made under keys that a store makes none of, such as `folder/`.
 
         Args:
             prefix: a beginning of keys, not a folder: write `"a/"` to spare `ab`. `""` is
@@ -490,8 +479,13 @@ class Store:
         """
         if self.read_only:
             raise ReadOnlyError("opened read-only").at("delete_prefix", str(self.url))
-        keys = Keys(self.list(prefix))
-        await self.delete(keys)
+        keys, errors = Keys(self.list(prefix)), list[StoreError]()
+        await _deleting.delete(
+            self._live.provider(),
+            _deleting.listed(keys, errors),
+            self._prefix.__add__,
+            errors=errors,
+        )
         return keys.count
 
     # ---- many objects at once
@@ -1064,7 +1058,6 @@ class Store:
 
 
 _SHORT = 256  # characters that are at most 1,024 bytes in UTF-8
-_DELETES = 4
 _HEADS = 32
 
 
@@ -1116,32 +1109,9 @@ def _visible(metadata: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in metadata.items() if name != WRITE_ID}
 
 
-async def _batches(
-    keys: Iterable[str] | AsyncIterable[str], size: int
-) -> AsyncGenerator[Sequence[str]]:
-    batch: list[str] = []
-    if hasattr(keys, "__aiter__"):
-        try:
-            async for key in keys:
-                batch.append(check_key(key))
-                if len(batch) == size:
-                    yield batch
-                    batch = []
-        finally:
-            await closed(keys)
-    else:
-        for key in keys:
-            batch.append(check_key(key))
-            if len(batch) == size:
-                yield batch
-                batch = []
-    if batch:
-        yield batch
-
-
-__all__ = ["Store"]
-
-
 def _set_of(url: StoreURL) -> str:
     """Return the name of a hub's data set, which is a place and rights of its own."""
     return url.path.partition("/")[0]
+
+
+__all__ = ["Store"]
