@@ -170,6 +170,19 @@ _PLAIN = re.compile(
 )
 
 
+def check_listed(key: str, /) -> str:
+    """Return a key that a service has listed, if it can be taken for no other on its way there.
+
+    Others may have made what no store writes here, such as a folder's marker, `folder/`.
+
+    Raises:
+        InvalidPathError: a part of it is `.` or `..`, or it is empty.
+    """
+    if not key or any(part in (".", "..") for part in key.split("/")):
+        raise InvalidPathError(f"key {key!r} could be taken for another")
+    return key
+
+
 def check_prefix(prefix: str, /) -> str:
     """Return `prefix` if it is `""` or begins some legal key; it may end in `/` or in mid-part.
 

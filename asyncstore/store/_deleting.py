@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from asyncstore.errors import BatchError, InvalidPathError
 from asyncstore.store._together import closed, each
+from asyncstore.url import check_listed
 
 if TYPE_CHECKING:
     from collections.abc import (
@@ -69,8 +70,10 @@ async def listed(
     it might be taken for another.
     """
     async for key in keys:
-        if any(part in (".", "..") for part in key.split("/")):
-            errors.append(InvalidPathError(f"key {key!r} could be taken for another; it stays"))
+        try:
+            check_listed(key)
+        except InvalidPathError as error:
+            errors.append(error)
         else:
             yield key
 

@@ -24,7 +24,7 @@ from asyncstore.store._listing import Keys, Listing, Walk
 from asyncstore.store._live import Watched
 from asyncstore.store._together import each
 from asyncstore.types import WHOLE, WRITE_ID, Blob, ObjectMeta, Span
-from asyncstore.url import check_key, check_prefix
+from asyncstore.url import check_key, check_listed, check_prefix
 
 if TYPE_CHECKING:
     from collections.abc import (
@@ -637,7 +637,7 @@ class Store:
             if type(item) is str:
                 return _many.Wanted(item, index, self._whole(item))
             if isinstance(item, ObjectMeta):
-                key = self._whole(item.key)
+                key = self._prefix + check_listed(item.key)
                 return _many.Wanted(item, index, key, etag=item.etag, size=item.size)
             key, spanlike = item
             span = Span.of(spanlike)

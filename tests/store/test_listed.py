@@ -1,4 +1,4 @@
-"""What is deleted by prefix is what is listed, whoever made it and however it is named."""
+"""What is listed can be read and deleted, whoever made it and however it is named."""
 
 from __future__ import annotations
 
@@ -22,6 +22,23 @@ async def test_keys_that_no_store_writes_are_deleted_by_prefix(cloud):
     assert [meta.key for meta in (await MemoryProvider.list_page(provider, "")).objects] == [
         "beside"
     ]
+
+
+async def test_what_is_listed_can_be_read(cloud):
+    store, provider = cloud()
+    keys = ["ok", "folder/", "a//b", "back\\slash", "new\nline"]
+    for key in keys:
+        await MemoryProvider.put(provider, f"set/{key}", key.encode())
+    await MemoryProvider.put(provider, "set/x/../y", b"1")
+    read, refused = {}, []
+    async with store.get_many(store.list()) as batch:
+        async for outcome in batch:
+            if outcome.error is None:
+                read[outcome.item.key] = bytes(outcome.result())
+            else:
+                refused.append(outcome.item.key)
+    assert read == {key: key.encode() for key in keys}
+    assert refused == ["x/../y"]
 
 
 async def test_a_key_that_could_be_taken_for_another_stays_and_is_told(cloud):
