@@ -84,6 +84,46 @@ def test_it_fails_where_a_test_fails_and_still_ends_with_the_closing_line(run):
     assert last(done) == closing
 
 
+SUMMARY = """\
+tests/a.py .F [100%]
+FAILED tests/a.py::test_progress is no part of the summary
+=========================== short test summary info ============================
+XFAIL tests/a.py::test_known - as everybody knows
+FAILED tests/a.py::test_one - AssertionError: first
+second
+third
+fourth
+ERROR tests/b.py::test_two[x] - RuntimeError: the server did not start
+XFAIL tests/a.py::test_known_too
+and why
+LEAKED SECRET: file left behind
+=== 1 failed, 2 xfailed, 1 error in 3.45s ==="""
+
+
+def test_what_failed_is_told_again_at_the_end(run):
+    done = run(pytest=f"cat <<'EOF'\n{SUMMARY}\nEOF\nexit 1")
+
+    assert done.stdout.partition("FAILED: tests\n")[2].splitlines() == [
+        "FAILED tests/a.py::test_one - AssertionError: first",
+        "second",
+        "third",
+        "ERROR tests/b.py::test_two[x] - RuntimeError: the server did not start",
+        "LEAKED SECRET: file left behind",
+        "=== 1 failed, 2 xfailed, 1 error in 3.45s ===",
+    ]
+
+
+def test_many_failures_are_told_briefly(run):
+    failed = "".join(f"FAILED tests/a.py::test_{n} - why\n" for n in range(100))
+    closing = "=== 100 failed in 3.45s ==="
+    head = "=== short test summary info ==="
+    done = run(pytest=f"cat <<'EOF'\n{head}\n{failed}{closing}\nEOF\nexit 1")
+
+    *told, more, last_line = done.stdout.partition("FAILED: tests\n")[2].splitlines()
+    assert len(told) == 40
+    assert (more, last_line) == ("and 60 more", closing)
+
+
 def test_it_fails_where_no_test_ran(run):
     done = run(pytest="exit 0")
 
