@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 from asyncstore.errors import StoreError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterable, Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Iterable
 
 T = TypeVar("T")
 
@@ -17,7 +17,7 @@ WORKERS = 32
 
 
 async def each(
-    items: AsyncIterable[T],
+    items: Iterable[T],
     work: Callable[[T], Awaitable[None]],
     /,
     *,
@@ -27,32 +27,17 @@ async def each(
     """Do `work` on every item, `workers` of them at a time; return how many failed.
 
     Args:
-        items: taken one by one, as workers become free, so that memory is bounded.
+        items: taken one by one, as workers become free.
         work: what to do with one; its `StoreError` goes to `failed` and the others go on.
         failed: told of each error.
         workers: at least 1.
-
-    Raises:
-        StoreError: `items` itself failed; the work in flight has been finished first.
     """
-    source = aiter(items)
-    turn = asyncio.Lock()
+    waiting = iter(items)
     failures = 0
-    broken: StoreError | None = None
 
     async def worker() -> None:
-        nonlocal failures, broken
-        while True:
-            async with turn:
-                if broken is not None:
-                    return
-                try:
-                    item = await anext(source)
-                except StopAsyncIteration:
-                    return
-                except StoreError as error:
-                    broken = error
-                    return
+        nonlocal failures
+        for item in waiting:
             try:
                 await work(item)
             except StoreError as error:
@@ -66,6 +51,4 @@ async def each(
     except BaseExceptionGroup as several:
         # Only a bug or an interrupt comes here: the first says it.
         raise several.exceptions[0] from None
-    if broken is not None:
-        raise broken
     return failures

@@ -4,14 +4,63 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import click
+
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from asyncstore.cli.output import Output
     from asyncstore.cli.output import Progress as Bar
     from asyncstore.cli.places import Place
     from asyncstore.store import Store
     from asyncstore.transfer import Progress, Report
+
+
+_FILE = click.Path(dir_okay=False)
+
+DRY_RUN = click.option(
+    "-n", "--dry-run", is_flag=True, help="Print what would be done, and change nothing."
+)
+
+
+def choices(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options that say which of a folder's objects take part."""
+    for add in (
+        click.option(
+            "--failures-to",
+            type=_FILE,
+            metavar="FILE",
+            help="Write what failed to FILE, a JSON object a line.",
+        ),
+        click.option(
+            "--keys-from",
+            type=_FILE,
+            metavar="FILE",
+            help="Only the keys in FILE: what --failures-to wrote, or a key a line.",
+        ),
+        click.option(
+            "--exclude", multiple=True, metavar="GLOB", help="Leave out keys of this pattern."
+        ),
+        click.option(
+            "--include",
+            multiple=True,
+            metavar="GLOB",
+            help="Only keys of this pattern; * matches slashes too.",
+        ),
+    ):
+        function = add(function)
+    return function
+
+
+def check_unused(chosen: Mapping[str, Any]) -> None:
+    """Refuse choices where there is no folder to choose from.
+
+    Raises:
+        click.UsageError: one was made.
+    """
+    for name, value in chosen.items():
+        if value:
+            raise click.UsageError(f"--{name.replace('_', '-')} is for folders: add -r")
 
 
 def below(store: Store, place: Place) -> Store:

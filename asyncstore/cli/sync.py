@@ -9,7 +9,7 @@ import click
 
 from asyncstore.cli import exits
 from asyncstore.cli.command import command
-from asyncstore.cli.folders import below, carry
+from asyncstore.cli.folders import DRY_RUN, below, carry, choices
 from asyncstore.cli.options import connection_options, source_options
 from asyncstore.cli.places import Place, Stores, sides
 from asyncstore.errors import NotFoundError
@@ -22,35 +22,13 @@ if TYPE_CHECKING:
     from asyncstore.store import Store
     from asyncstore.transfer import Report
 
-_FILE = click.Path(dir_okay=False)
-
 
 def folder_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """Add what `sync` and `verify` share."""
     for add in (
         source_options,
         connection_options,
-        click.option(
-            "--failures-to",
-            type=_FILE,
-            metavar="FILE",
-            help="Write what failed to FILE, a JSON object a line.",
-        ),
-        click.option(
-            "--keys-from",
-            type=_FILE,
-            metavar="FILE",
-            help="Only the keys in FILE: what --failures-to wrote, or a key a line.",
-        ),
-        click.option(
-            "--exclude", multiple=True, metavar="GLOB", help="Leave out keys of this pattern."
-        ),
-        click.option(
-            "--include",
-            multiple=True,
-            metavar="GLOB",
-            help="Only keys of this pattern; * matches slashes too.",
-        ),
+        choices,
         click.argument("target"),
         click.argument("source"),
     ):
@@ -68,7 +46,7 @@ def folder_options(function: Callable[..., Any]) -> Callable[..., Any]:
     ],
 )
 @folder_options
-@click.option("--dry-run", is_flag=True, help="Print what would be done, and change nothing.")
+@DRY_RUN
 @click.option("--delete", is_flag=True, help="Delete from TARGET what SOURCE has not, at the end.")
 async def sync(
     options: Options, output: Output, *, source: str, target: str, dry_run: bool, **how: Any

@@ -1,167 +1,172 @@
-"""`asyncstore cp -r`: folders, each through the engine of transfers."""
+"""`asyncstore cp -r` and `mv -r`: folders, each through the engine of transfers."""
 
 from __future__ import annotations
 
 import asyncio
+import os
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import click
 
 from asyncstore.cli import exits
-from asyncstore.cli.copying import copy_object
+from asyncstore.cli.asked import Tally
 from asyncstore.cli.folders import below, carry
 from asyncstore.cli.places import Stores, sides
-from asyncstore.cli.text import count, human
+from asyncstore.cli.single import Single
 from asyncstore.cli.tree import scan
 from asyncstore.errors import InvalidPathError, NotFoundError, StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from asyncstore.cli.asked import Asked
     from asyncstore.cli.options import Options
-    from asyncstore.cli.output import Output
     from asyncstore.cli.places import Place
     from asyncstore.store import Store
+    from asyncstore.transfer import Report
     from asyncstore.transfer.plan import Step
     from asyncstore.types import ObjectMeta
 
 
-async def copy_trees(
-    options: Options,
-    output: Output,
-    sources: Sequence[Place],
-    target: Place,
-    *,
-    if_absent: bool,
-    width: int | None,
+async def carry_trees(
+    options: Options, asked: Asked, sources: Sequence[Place], target: Place
 ) -> int:
-    """Copy each source with everything below it; return the exit code.
+    """Copy or move each source with everything below it; return the exit code.
 
     Args:
         options: how to reach the stores.
-        output: told of each object, of failures and of the sum.
+        asked: what is to be done.
         sources: folders; or objects, which keep their names.
         target: comes to hold what the one source holds; or each source, by its name.
-        if_absent: create only.
-        width: most objects under way at once.
     """
+    if len(sources) > 1:
+        for name in ("keys_from", "failures_to"):
+            if asked.choices.get(name):
+                raise click.UsageError(f"--{name.replace('_', '-')} is for one SOURCE")
     began = time.monotonic()
-    # A copy can be made again: one flush at the end holds as much as one for each file.
-    async with Stores(options, local={"durability": "deferred"}) as stores:
-        trees = _Trees(options, output, stores, if_absent=if_absent, width=width)
+    # What is copied by the engine is flushed once, at its end or before the sources are deleted.
+    deferred = {"durability": "deferred"}
+    async with Stores(options, local=deferred) as folders, Stores(options) as objects:
+        trees = _Trees(options, asked, folders, objects)
         for source in sources:
-            await trees.copy(source, target.join(source.name) if len(sources) > 1 else target)
-    seconds = time.monotonic() - began
-    output.remark(
-        f"copied {count(trees.copied, 'object')}, {human(trees.bytes)}, in {seconds:.1f} s"
-        + (f"; {trees.skipped:,} were there" if trees.skipped else "")
-        + (f"; {trees.failed} failed" if trees.failed else ""),
-        {
-            "type": "copied",
-            "objects": trees.copied,
-            "bytes": trees.bytes,
-            "skipped": trees.skipped,
-            "failed": trees.failed,
-        },
-    )
-    return exits.FAILED if trees.failed else exits.OK
+            await trees.carry(source, target.join(source.name) if len(sources) > 1 else target)
+    if not asked.dry_run:
+        trees.tally.say(asked, time.monotonic() - began)
+    return exits.FAILED if trees.tally.failed else exits.OK
 
 
 class _Trees:
-    def __init__(
-        self,
-        options: Options,
-        output: Output,
-        stores: Stores,
-        *,
-        if_absent: bool,
-        width: int | None,
-    ) -> None:
+    def __init__(self, options: Options, asked: Asked, folders: Stores, objects: Stores) -> None:
         self._options = options
-        self._output = output
-        self._stores = stores
-        self._if_absent = if_absent
-        self._width = width
-        self.copied = self.bytes = self.skipped = self.failed = 0
+        self._asked = asked
+        self._folders = folders
+        self._objects = objects
+        self.tally = Tally()
 
-    async def copy(self, source: Place, target: Place) -> None:
-        """Copy one source."""
-        own = sides(self._options, source, target)
-        here, there = await self._stores.at(source, source=own), await self._stores.at(target)
+    async def carry(self, source: Place, target: Place) -> None:
+        """Copy or move one source."""
+        here, there = await self._sides(source, target)
         if await _is_folder(here, source):
-            await self._folder(here, source, there, target)
-        else:
-            if target.is_folder or target.is_local_folder:
-                target = target.join(source.name)
-            await self._object(here, source, there, target)
+            await self._folder(source, here, target, there)
+            return
+        if target.is_folder or target.is_local_folder:
+            target = target.join(source.name)
+        with self._asked.output.progress(self._asked.done) as progress:
+            single = Single(self._objects, self._options, self._asked, progress)
+            try:
+                await single.do(source, target)
+            except StoreError as error:
+                self._fail(error)
+        self.tally.objects += single.tally.objects
+        self.tally.bytes += single.tally.bytes
 
-    async def _folder(self, here: Store, source: Place, there: Store, target: Place) -> None:
+    async def _sides(self, source: Place, target: Place) -> tuple[Store, Store]:
+        own = sides(self._options, source, target)
+        return await self._folders.at(source, source=own), await self._folders.at(target)
+
+    async def _folder(self, source: Place, here: Store, target: Place, there: Store) -> None:
         if source.is_local:
             await self._tell_oddities(source)
+        both = await self._renaming(source, target) if self._asked.move else None
+        if both is None:
+            both = below(here, source), below(there, target)
+        report = await carry(
+            self._asked.output,
+            *both,
+            self._asked.done,
+            plan=False,
+            move=self._asked.move,
+            if_absent=self._asked.if_absent,
+            dry_run=self._asked.dry_run,
+            width=self._asked.width,
+            settled=self._settling(source, target),
+            **self._asked.choices,
+        )
+        if self._asked.dry_run:
+            self._rehearsed(report, source, target)
+        self._add(report)
 
+    async def _renaming(self, source: Place, target: Place) -> tuple[Store, Store] | None:
+        """Return both folders in one store on this machine's disk, where files can be renamed."""
+        if not (source.is_local and target.is_local):
+            return None
+        folder = os.path.commonpath([source.root.path, target.root.path])
+        if not all(_is_open(place.root.path, folder) for place in (source, target)):
+            return None
+        one, other = source.within(folder), target.within(folder)
+        store = await self._folders.at(one)
+        try:
+            return below(store, one), below(store, other)
+        except InvalidPathError:
+            return None  # a folder on the way has a name that is no key
+
+    def _settling(self, source: Place, target: Place) -> Any:
         def settled(step: Step, meta: ObjectMeta | None, error: StoreError | None) -> None:
             if error is not None:
-                self._output.error(error)
+                self._asked.output.error(error)
             elif meta is not None:
-                self._say(source.join(step.key).url(), target.join(step.key).url(), meta)
+                self._asked.say(source.join(step.key).url(), target.join(step.key).url(), meta)
             elif step.verb == "pass":
-                self._skip(source.join(step.key).url(), step.reason)
+                self._asked.skip(source.join(step.key).url(), step.reason)
 
-        report = await carry(
-            self._output,
-            below(here, source),
-            below(there, target),
-            "copied",
-            plan=False,
-            if_absent=self._if_absent,
-            width=self._width,
-            settled=settled,
-        )
-        self.copied += report.copied
-        self.bytes += report.bytes
-        self.skipped += report.skipped
-        self.failed += len(report.failures)
+        return settled
 
-    async def _object(self, here: Store, source: Place, there: Store, target: Place) -> None:
-        if here is there and source.key == target.key:
-            raise InvalidPathError("source and target are the same object").at("copy", source.url())
-        with self._output.progress("copied") as progress:
-            try:
-                _, meta = await copy_object(
-                    here,
-                    source.one(),
-                    there,
-                    target.key,
-                    if_absent=self._if_absent,
-                    progress=progress,
-                )
-            except StoreError as error:
-                self.failed += 1
-                self._output.error(error.at("copy", source.url()))
-                return
-        self.copied += 1
-        self.bytes += meta.size
-        self._say(source.url(), target.url(), meta)
+    def _rehearsed(self, report: Report, source: Place, target: Place) -> None:
+        """Say what would be done; a source whose target is there already would only go."""
+        for verb, key in report.planned:
+            here, there = source.join(key).url(), target.join(key).url()
+            if verb == "skip":
+                if self._asked.move:
+                    self._asked.plan("delete", here, None)
+            else:
+                self._asked.plan(self._asked.op if verb == "copy" else verb, here, there)
+
+    def _add(self, report: Report) -> None:
+        self.tally.objects += report.moved if self._asked.move else report.copied
+        self.tally.bytes += report.bytes
+        self.tally.skipped += report.skipped
+        self.tally.resumed += report.resumed
+        self.tally.retries += report.retries
+        self.tally.failed += len(report.failures)
+
+    def _fail(self, error: StoreError) -> None:
+        self.tally.failed += 1
+        self._asked.output.error(error)
 
     async def _tell_oddities(self, source: Place) -> None:
         tree = await asyncio.to_thread(scan, source.local_path, files=False)
         for path, kind in tree.skipped:
-            self._skip(path, kind)
+            self._asked.skip(path, kind)
 
-    def _skip(self, path: str, kind: str) -> None:
-        record = {"type": "skipped", "path": path, "kind": kind}
-        self._output.warning(f"skipped {path}: a {kind}", record)
 
-    def _say(self, source: str, target: str, meta: ObjectMeta) -> None:
-        self._output.remark(
-            f"{source} -> {target}",
-            {
-                "type": "copied",
-                "source": source,
-                "target": target,
-                "size": meta.size,
-                "etag": meta.etag,
-            },
-        )
+def _is_open(path: str, above: str) -> bool:
+    """Whether a store at `above` gets to `path`: what is there of the way can be listed."""
+    while path != above:
+        if os.path.exists(path) and not os.access(path, os.R_OK | os.X_OK):
+            return False
+        path = os.path.dirname(path)
+    return os.access(above, os.R_OK | os.X_OK)
 
 
 async def _is_folder(store: Store, place: Place) -> bool:

@@ -47,12 +47,13 @@ async def transfer(
     dry_run: bool = False,
     verify: bool = False,
     if_absent: bool = False,
+    move: bool = False,
     progress: bool | Callable[[Progress], None] = False,
     settled: Callable[[Step, ObjectMeta | None, StoreError | None], None] | None = None,
     width: int | None = None,
     budget: int = _many.BUDGET,
 ) -> Report:
-    """Run the engine between two stores; see `Store.sync`."""
+    """Run the engine between two stores; see `Store.sync`, and `How` for the rest."""
     with ended(progress):
         if isinstance(include, str) or isinstance(exclude, str):
             raise ConfigurationError('include and exclude are lists of patterns: write ["*.txt"]')
@@ -76,6 +77,8 @@ async def transfer(
                 dry_run=dry_run,
                 verify=verify,
                 if_absent=if_absent,
+                move=move,
+                inside=_inside(source, target),
                 width=width,
                 budget=budget,
                 same_service=source._same_service(target),  # noqa: SLF001 - a Store
@@ -115,6 +118,13 @@ def _check_apart(source: Store, target: Store, *, delete: bool) -> None:
     inside = other[2].startswith(one[2]) or (delete and one[2].startswith(other[2]))
     if one[:2] == other[:2] and inside:
         raise InvalidPathError(f"{source.url} and {target.url}: one lies in the other")
+
+
+def _inside(source: Store, target: Store) -> str:
+    """Return where in the target the source lies: `""`, or what ends in `/`."""
+    one, other = _place(source), _place(target)
+    lies = one[:2] == other[:2] and one[2].startswith(other[2])
+    return one[2].removeprefix(other[2]) if lies else ""
 
 
 def _place(store: Store) -> tuple[str, str, str]:

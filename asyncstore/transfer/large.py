@@ -33,7 +33,7 @@ from asyncstore.provider import ResumesUploads, passes_on
 from asyncstore.transfer import sums
 from asyncstore.transfer.blocking import in_thread
 from asyncstore.transfer.record import Begun
-from asyncstore.types import MiB, Span
+from asyncstore.types import MiB, ObjectMeta, Span
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -41,7 +41,6 @@ if TYPE_CHECKING:
     from asyncstore.provider import Resumed
     from asyncstore.store import Store
     from asyncstore.transfer.record import Record
-    from asyncstore.types import ObjectMeta
 
 PART = 8 * MiB
 WIDTH = 4
@@ -152,7 +151,7 @@ class Large:
             self._came(-self._arrived)
             await self._give_up(upload)
             raise
-        return meta, after
+        return meta, _named(self._key, after)
 
     async def _opened(self, meta: ObjectMeta, begun: Begun) -> Resumed:
         provider: Any = self._target.provider
@@ -231,6 +230,13 @@ class Large:
             except StoreError:
                 return
             await in_thread(self._record.end, self._key)
+
+
+def _named(key: str, meta: ObjectMeta) -> ObjectMeta:
+    """Return a provider's metadata under a store's key."""
+    return ObjectMeta(
+        key, meta.size, etag=meta.etag, version=meta.version, checksums=meta.checksums
+    )
 
 
 def _parts(size: int, part: int) -> Iterator[tuple[int, int, int]]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from asyncstore.errors import AlreadyExistsError, IntegrityError, NotSupportedError
+from asyncstore.provider import Moves, passes_on
 from asyncstore.transfer import large
 from asyncstore.transfer.content import same
 from asyncstore.transfer.plan import Done
-from asyncstore.types import MiB
+from asyncstore.types import MiB, ObjectMeta
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,12 +20,23 @@ if TYPE_CHECKING:
     from asyncstore.transfer.plan import Step
     from asyncstore.transfer.record import Record
     from asyncstore.transfer.report import Report
-    from asyncstore.types import ObjectMeta
 
 SMALL = 16 * MiB
 """Objects of up to this are read and written in one piece."""
 
 _COMPARED = 2 * MiB  # bytes that a comparison holds
+
+
+class Carried(NamedTuple):
+    """What became of an object.
+
+    Attributes:
+        meta: of what was written, `None` where nothing was.
+        gone: it is at the source no more, as it was renamed.
+    """
+
+    meta: ObjectMeta | None
+    gone: bool = False
 
 
 class Carrier:
@@ -39,6 +51,8 @@ class Carrier:
         verify: compare alone; what differs is an error.
         same_service: objects are copied at the service.
         if_absent: create only.
+        move: rename what can be; the source of all else is to be deleted, and what is at the
+            target is compared with it before.
     """
 
     def __init__(
@@ -52,6 +66,7 @@ class Carrier:
         verify: bool,
         same_service: bool,
         if_absent: bool,
+        move: bool,
     ) -> None:
         self._source = source
         self._target = target
@@ -61,6 +76,8 @@ class Carrier:
         self._verify = verify
         self._same_service = same_service
         self._if_absent = if_absent
+        self._move = move
+        self._renames = move and same_service and passes_on(source.provider, Moves)
 
     def cost(self, step: Step) -> int:
         """Return the bytes that a step holds in memory."""
@@ -73,26 +90,42 @@ class Carrier:
             return 0
         return meta.size if meta.size <= SMALL else large.held(meta.size, self._target)
 
-    async def carry(self, step: Step, slot: Slot) -> ObjectMeta | None:
-        """Do a step that compares or copies; return what was written, `None` where nothing was.
+    async def carry(self, step: Step, slot: Slot) -> Carried:
+        """Do a step that compares or copies.
 
         Raises:
             StoreError: it could not be done, or, when verifying, the content differs.
         """
         if step.verb == "compare":
             if await self._is_same(step):
-                return None
+                return Carried(None)
             if self._verify:
                 raise IntegrityError("the bytes differ")
             await slot.swap(0, self._cost_of_copy(step.meta))
         elif self._verify:
             raise IntegrityError(step.reason)
-        before, after = await self._copy(step.meta)
+        renamed = await self._renamed(step.meta) if self._renames else None
+        carried = Carried(await self._copied(step.meta)) if renamed is None else renamed
+        self._report.copied += 1
+        self._report.bytes += step.meta.size
+        return carried
+
+    async def _copied(self, meta: ObjectMeta) -> ObjectMeta:
+        before, after = await self._copy(meta)
         _check(before, after)
         self._on_record(before, after)
-        self._report.copied += 1
-        self._report.bytes += before.size
         return after
+
+    async def _renamed(self, meta: ObjectMeta) -> Carried | None:
+        """Rename an object, of whatever version; `None` where the system cannot."""
+        source, target = self._source.prefix + meta.key, self._target.prefix + meta.key
+        mover: Any = self._target.provider
+        with suppress(NotSupportedError):  # as between two file systems
+            after: ObjectMeta = await mover.move(source, target, if_absent=self._if_absent)
+            self._came(after.size)
+            self._report.moved += 1
+            return Carried(ObjectMeta(meta.key, after.size, etag=after.etag), gone=True)
+        return None
 
     async def _is_same(self, step: Step) -> bool:
         """Whether what is at the target has the source's content."""
@@ -110,10 +143,16 @@ class Carrier:
             self._record.add(here.key, Done(here.etag, here.size, there.etag))
 
     async def _copy(self, meta: ObjectMeta) -> tuple[ObjectMeta, ObjectMeta]:
-        source, target, key = self._source, self._target, meta.key
         if self._same_service:
             with suppress(NotSupportedError):  # it ignores conditions: through here, then
                 return await self._at_once(meta)
+        before, after = await self._through_here(meta)
+        if self._move:
+            await self._compare(before, after)
+        return before, after
+
+    async def _through_here(self, meta: ObjectMeta) -> tuple[ObjectMeta, ObjectMeta]:
+        source, target, key = self._source, self._target, meta.key
         if meta.size <= SMALL:
             blob = await source.get(key, if_match=meta.etag)
             after = await target.put(
@@ -136,6 +175,12 @@ class Carrier:
         )
         self._came(meta.size)
         return meta, after
+
+    async def _compare(self, before: ObjectMeta, after: ObjectMeta) -> None:
+        """Make sure of the content, as the source is to be deleted."""
+        equal, _, _ = await same(self._source, before, self._target, after)
+        if not equal:
+            raise IntegrityError("what was stored is not what was sent")
 
     def _resumed(self) -> None:
         self._report.resumed += 1

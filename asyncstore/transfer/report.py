@@ -161,6 +161,7 @@ class Report:
         copied: objects that were written, and verified.
         skipped: objects that were there already, and verified.
         deleted: objects that were removed from the target.
+        moved: objects that were removed from the source, as the target has them.
         resumed: large objects that went on where an earlier run had stopped.
         bytes: that were copied.
         seconds: that it took.
@@ -173,6 +174,7 @@ class Report:
     copied: int = 0
     skipped: int = 0
     deleted: int = 0
+    moved: int = 0
     resumed: int = 0
     bytes: int = 0
     seconds: float = 0.0
@@ -192,6 +194,7 @@ class Report:
             "copied": self.copied,
             "skipped": self.skipped,
             "deleted": self.deleted,
+            "moved": self.moved,
             "resumed": self.resumed,
             "bytes": self.bytes,
             "seconds": round(self.seconds, 3),
@@ -209,6 +212,7 @@ class Report:
         )
         for count, what in (
             (self.deleted, "deleted"),
+            (self.moved, "moved"),
             (self.resumed, "resumed"),
             (self.retries, "retries"),
             (len(self.failures), "failed"),

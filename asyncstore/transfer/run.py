@@ -5,7 +5,8 @@ Theory of operation. Both sides and the record of earlier runs are read side by 
 be told, and nothing is in memory that grows with the number of objects. Then it goes through a
 `Batch`, as wide as both services bear and within a budget of bytes. An object goes on record when
 it is at the target and verified; what a kill keeps from the record is compared by content in the
-next run, never taken for granted. Deletions come last, and only where nothing failed.
+next run, never taken for granted. Deletions come last: at the target only where nothing failed,
+and at the source, where objects are moved, of what is verified and on the target's disk.
 """
 
 from __future__ import annotations
@@ -23,8 +24,9 @@ from asyncstore.layers import Limited, Retried
 from asyncstore.provider import ability
 from asyncstore.transfer import large
 from asyncstore.transfer.blocking import in_thread, surely_in_thread
+from asyncstore.transfer.leaving import Leaving
 from asyncstore.transfer.names import refusal
-from asyncstore.transfer.one import Carrier
+from asyncstore.transfer.one import Carried, Carrier
 from asyncstore.transfer.plan import THERE, Planner, filtered, folded
 from asyncstore.transfer.put_aside import Firsts, Steps
 from asyncstore.transfer.report import Failure, Progress, Report
@@ -36,7 +38,7 @@ if TYPE_CHECKING:
 
     from asyncstore.batch import Slot
     from asyncstore.store import Store
-    from asyncstore.transfer.plan import Step
+    from asyncstore.transfer.plan import Step, Verb
     from asyncstore.transfer.record import Record
     from asyncstore.transfer.sides import Sides
     from asyncstore.types import ObjectMeta
@@ -53,6 +55,8 @@ class How:
         keys: these only, relative to both sides; `None` is all that is listed.
         verify: change nothing, and compare the content of everything.
         if_absent: create only; what is there is a failure.
+        move: delete each object from the source once it is at the target and verified.
+        inside: where the source lies in the target, its name there, ending in `/`.
         same_service: objects are copied at the service.
         fold: the target takes some different keys for one.
         tell: called about the progress.
@@ -67,6 +71,8 @@ class How:
     dry_run: bool = False
     verify: bool = False
     if_absent: bool = False
+    move: bool = False
+    inside: str = ""
     width: int | None = None
     budget: int = 256 * MiB
     same_service: bool = False
@@ -113,11 +119,13 @@ class Transfer:
             verify=how.verify,
             same_service=how.same_service,
             if_absent=how.if_absent,
+            move=how.move,
         )
         self._began = time.monotonic()
         self._told = 0.0
         self._told_failures = 0
         self._bytes = self._files = self._under_way = 0
+        self._leaving: Leaving | None = None
 
     async def run(self) -> Report:
         """Do it.
@@ -130,7 +138,8 @@ class Transfer:
         retries = _retries(layers)
         try:
             await in_thread(self._record.load)
-            with Steps() as work, Steps() as gone:
+            with Steps() as work, Steps() as gone, Steps() as done:
+                self._leaving = Leaving(self._source, done) if self._how.move else None
                 await self._make_plan(work, gone)
                 if not self._how.dry_run:
                     await self._carry_out(work, gone)
@@ -153,7 +162,7 @@ class Transfer:
                 absent=how.if_absent,
                 wanted=filtered(how.include, how.exclude),
                 first=firsts.first if how.fold else None,
-                refusal=partial(refusal, local=local),
+                refusal=partial(_refused, local=local, inside=how.inside),
                 folders=local,
             )
             sides = self._sides()
@@ -165,7 +174,7 @@ class Transfer:
                 with anyio.CancelScope(shield=True):
                     await sides.aclose()
         self._planned = True
-        self._files += self._plan.skip
+        self._files += 0 if how.move else self._plan.skip
         self._report.skipped += self._plan.skip
         self._tell(always=True)
 
@@ -179,41 +188,38 @@ class Transfer:
     async def _put_aside(self, steps: Sequence[Step], work: Steps, gone: Steps) -> None:
         """Count steps, settle those that do nothing, and keep the others."""
         plan, how = self._plan, self._how
-        kept: list[Step] = []
-        deleted: list[Step] = []
+        by_verb: dict[Verb, list[Step]] = {}
         for step in steps:
-            verb = step.verb
-            if how.dry_run and verb != "pass":
-                self._report.planned.append((verb, step.key))
-            if verb == "skip":
-                plan.skip += 1
-                if how.settled is not None:
-                    self._settled(step)
-            elif verb in ("copy", "compare"):
-                kept.append(step)
-            elif verb == "delete":
-                deleted.append(step)
-            elif verb == "refuse":
-                plan.refuse += 1
-                self._refuse(step)
-            elif how.settled is not None:
-                self._settled(step)
-        copied = [step for step in kept if step.verb == "copy"]
+            by_verb.setdefault(step.verb, []).append(step)
+            if how.dry_run and step.verb != "pass":
+                self._report.planned.append((step.verb, step.key))
+        copied, compared = by_verb.get("copy", []), by_verb.get("compare", [])
+        skipped, deleted = by_verb.get("skip", []), by_verb.get("delete", [])
+        refused = by_verb.get("refuse", [])
         plan.copy += len(copied)
-        plan.compare += len(kept) - len(copied)
+        plan.compare += len(compared)
+        plan.skip += len(skipped)
         plan.delete += len(deleted)
+        plan.refuse += len(refused)
+        kept = [step for step in steps if step.verb in ("copy", "compare")]
         plan.bytes += sum(step.meta.size for step in kept)
         if how.dry_run:
             return
+        for step in refused:
+            self._refuse(step)
+        if how.settled is not None:
+            for step in by_verb.get("pass", []) + ([] if how.move else skipped):
+                self._settled(step)
         self._tell()
         await work.add(kept)
         await gone.add(deleted)
+        if self._leaving is not None:
+            await self._leaving.add(skipped)
 
     def _refuse(self, step: Step) -> None:
-        if not self._how.dry_run:
-            there = step.reason == THERE
-            error = AlreadyExistsError(THERE) if there else InvalidPathError(step.reason)
-            self._fail(step.key, error, step)
+        there = step.reason == THERE
+        error = AlreadyExistsError(THERE) if there else InvalidPathError(step.reason)
+        self._fail(step.key, error, step)
 
     # ---- doing it
 
@@ -231,6 +237,8 @@ class Transfer:
         if self._flush is not None:
             await self._flush()
         await in_thread(self._record.flushed)
+        if self._leaving is not None:
+            await self._leave(self._leaving)
 
     async def _abandon(self, work: Steps) -> None:
         """Give up what earlier runs began and this one does not go on with."""
@@ -246,7 +254,7 @@ class Transfer:
                 await in_thread(self._record.end, key)
 
     async def _each(self, work: Steps) -> None:
-        batch: Batch[Step, ObjectMeta | None] = Batch(
+        batch: Batch[Step, Carried] = Batch(
             work.all(),
             self._work,
             cost=self._carrier.cost,
@@ -255,16 +263,21 @@ class Transfer:
         )
         async with batch:
             while outcomes := await batch.some(256):
+                copied: list[Step] = []
                 for outcome in outcomes:
-                    if outcome.error is None:
-                        self._settle(outcome.item, outcome.value)
-                    else:
+                    if outcome.error is not None:
                         self._fail(outcome.item.key, outcome.error, outcome.item)
+                    elif self._leaving is None or outcome.result().gone:
+                        self._settle(outcome.item, outcome.result().meta)
+                    else:
+                        copied.append(outcome.item._replace(there=outcome.result().meta))
+                if self._leaving is not None:
+                    await self._leaving.add(copied)
                 if self._record.due:
                     await in_thread(self._record.save)
 
-    async def _work(self, step: Step, slot: Slot) -> Sequence[Outcome[Step, ObjectMeta | None]]:
-        outcome: Outcome[Step, ObjectMeta | None] = Outcome(step, 0)
+    async def _work(self, step: Step, slot: Slot) -> Sequence[Outcome[Step, Carried]]:
+        outcome: Outcome[Step, Carried] = Outcome(step, 0)
         self._under_way += 1
         try:
             outcome.value = await self._carrier.carry(step, slot)
@@ -293,6 +306,18 @@ class Transfer:
                 self._report.deleted += 1
                 self._record.remove(outcome.item)
                 self._settle(step)
+
+    async def _leave(self, leaving: Leaving) -> None:
+        """Delete from the source what is at the target."""
+        async for step, error in leaving.delete():
+            if error is not None:
+                self._fail(step.key, error, step)
+                continue
+            self._report.moved += 1
+            self._record.remove(step.key)
+            self._settle(step, step.there)
+            if self._record.due:
+                await in_thread(self._record.save)
 
     # ---- telling
 
@@ -349,6 +374,12 @@ class Transfer:
                 report=report,
             )
         )
+
+
+def _refused(key: str, *, local: bool, inside: str) -> str | None:
+    if inside and key.startswith(inside):
+        return "it would replace what is at the source"
+    return refusal(key, local=local)
 
 
 def _retries(layers: Iterable[Retried | None]) -> int:

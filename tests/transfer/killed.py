@@ -17,6 +17,7 @@ import aiobotocore.session  # noqa: F401 - once, not in every child
 
 from asyncstore import open_store
 from asyncstore.providers import s3  # noqa: F401
+from asyncstore.store._transfers import transfer as moved
 from asyncstore.transfer import large, one
 
 
@@ -25,6 +26,9 @@ async def transfer(told):
     async with open_store(told["path"], **told["options"]) as store:
         if told["way"] == "download":
             report = await store.download("data", told["folder"])
+        elif told["way"] == "move":
+            async with open_store(told["folder"], durability="deferred") as folder:
+                report = await moved(folder, store / "data", "moved", move=True)
         else:
             report = await store.upload(told["folder"], "data")
     return json.dumps(report.as_dict())

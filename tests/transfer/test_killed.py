@@ -21,6 +21,7 @@ from tests.transfer.conftest import fill, tree
 KILLED = Path(__file__).with_name("killed.py")
 MiB = 1 << 20
 KILLS = 100
+MOVES = 10
 
 
 def files():
@@ -174,3 +175,33 @@ def test_a_killed_upload_is_continued_and_leaves_nothing(s3, killer, told, tmp_p
         for key in list(there)[1 + n % 3 :: 3] if n else there:
             there[key] = os.urandom(len(there[key]))
             (folder / key).write_bytes(there[key])
+
+
+@pytest.mark.timeout(120)
+def test_a_killed_move_loses_nothing_at_any_moment_and_is_continued(s3, killer, told, tmp_path):
+    there = {key: data[: 6 * MiB] for key, data in files().items()}
+    folder = tmp_path / "folder"
+    told |= {"way": "move", "part": 5 * MiB}
+
+    async def found(keys):
+        async with s3() as store, store.get_many([f"data/{key}" for key in keys]) as got:
+            return {out.item[5:]: bytes(out.result()) async for out in got}
+
+    draw = random.Random(11)
+    fill(folder, there)
+    whole = killer.run_to_the_end()["seconds"]
+    resumed = kills = 0
+    while kills < MOVES or not resumed:
+        there = {key: os.urandom(len(data)) for key, data in there.items()}
+        fill(folder, there)
+        report = None
+        while report is None:
+            report = killer.run(draw.random() * whole)
+            kills += report is None
+            whole *= 1.2 if report is None else 0.6
+            here = tree(folder)
+            assert here | asyncio.run(found(there.keys() - here.keys())) == there
+        resumed += report["resumed"]
+        assert report["failed"] == []
+        assert here == {}
+        assert s3.uploads() == []
