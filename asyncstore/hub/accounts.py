@@ -29,20 +29,18 @@ MOST_TOKENS = 1_000
 _WRONG = "The name or the password is wrong."
 
 
-async def register(hub: Hub, caller: Caller, *, username: str, email: str, password: str) -> User:
-    """Add a user and an organisation of the same name, where the hub lets anybody do so.
+async def admit(hub: Hub, caller: Caller, *, username: str, password: str) -> str:
+    """Return what is stored of a new user's password, where the caller may register one.
 
     Raises:
-        Refusal: 403, only administrators register people here; 409, the name is taken;
-            422, it is none; 429, too many tries.
+        Refusal: 403, only administrators register people here; 422, the name is none; 429, too
+            many tries.
     """
     if not hub.settings.open_registration and not caller.may_write().administrator:
         raise not_allowed("Here, an administrator registers people.")
     names.check("account", username)
     hub.by_address.take(caller.address)
-    hashed = await hub.passwords.hash(password)
-    async with hub.database.writing() as session:
-        return await add(hub, session, caller, username=username, email=email, hashed=hashed)
+    return await hub.passwords.hash(password)
 
 
 async def add(
@@ -81,10 +79,8 @@ async def add(
     return user
 
 
-async def sign_in(
-    hub: Hub, caller: Caller, *, username: str, password: str, expires_in: float | None = None
-) -> tuple[Token, str, User]:
-    """Return a login's token: its row, its text and whose it is.
+async def recognize(hub: Hub, caller: Caller, *, username: str, password: str) -> User:
+    """Return the user of that name and password.
 
     Raises:
         Refusal: 401, the name or the password is wrong; 429, too many tries, of this account or
@@ -102,13 +98,18 @@ async def sign_in(
     hub.by_account.give_back(account)
     if hub.passwords.is_outdated(user.password):
         await _rehash(hub, user, password)
+    return user
+
+
+def sign_in(
+    hub: Hub, session: AsyncSession, caller: Caller, user: User, expires_in: float | None = None
+) -> tuple[Token, str]:
+    """Return a login's token for who was recognised: its row and its text."""
     lifetime = min(expires_in or hub.settings.login_lifetime, hub.settings.login_lifetime)
     someone = Caller(caller.address, user_id=user.id, username=user.name, access="write")
-    async with hub.database.writing() as session:
-        row, text = _add_token(
-            hub, session, someone, kind="login", name="", access="write", lifetime=lifetime
-        )
-    return row, text, user
+    return _add_token(
+        hub, session, someone, kind="login", name="", access="write", lifetime=lifetime
+    )
 
 
 async def _rehash(hub: Hub, user: User, password: str) -> None:
@@ -145,7 +146,7 @@ async def change_password(hub: Hub, caller: Caller, *, current: str, new: str) -
 
 
 async def make_token(
-    hub: Hub, caller: Caller, *, name: str, expires_in: float, access: str
+    hub: Hub, session: AsyncSession, caller: Caller, *, name: str, expires_in: float, access: str
 ) -> tuple[Token, str]:
     """Return an API token, its row and its text; it can do no more than the one presented.
 
@@ -158,18 +159,17 @@ async def make_token(
         raise invalid(f"A token lasts {hub.settings.longest_token:.0f} seconds at most.")
     if caller.kind != "login" and hub.clock() + expires_in > caller.expires_at:
         raise invalid("A token made with an API token does not outlive it.")
-    async with hub.database.writing() as session:
-        await session.execute(
-            delete(Token).where(Token.expires_at <= hub.clock(), Token.user_id == caller.user_id)
-        )
-        count = await session.scalar(
-            select(func.count()).select_from(Token).where(Token.user_id == caller.user_id)
-        )
-        if (count or 0) >= MOST_TOKENS:
-            raise conflict(f"You have {MOST_TOKENS} tokens; revoke some.")
-        return _add_token(
-            hub, session, caller, kind="api", name=name, access=access, lifetime=expires_in
-        )
+    await session.execute(
+        delete(Token).where(Token.expires_at <= hub.clock(), Token.user_id == caller.user_id)
+    )
+    count = await session.scalar(
+        select(func.count()).select_from(Token).where(Token.user_id == caller.user_id)
+    )
+    if (count or 0) >= MOST_TOKENS:
+        raise conflict(f"You have {MOST_TOKENS} tokens; revoke some.")
+    return _add_token(
+        hub, session, caller, kind="api", name=name, access=access, lifetime=expires_in
+    )
 
 
 def _add_token(

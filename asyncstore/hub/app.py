@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from fastapi import FastAPI, Request
+from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from sqlalchemy.exc import IntegrityError
@@ -13,6 +13,7 @@ from starlette.exceptions import HTTPException
 
 import asyncstore
 from asyncstore.hub.faults import Refusal, busy, conflict
+from asyncstore.hub.once import Repeat
 from asyncstore.hub.routes import accounts, compatible, credentials, datasets, organizations
 from asyncstore.hub.routes.models import Fault, HealthSaid
 
@@ -57,6 +58,7 @@ def make(hub: Hub) -> FastAPI:
         return HealthSaid()
 
     app.add_exception_handler(Refusal, _refuse)
+    app.add_exception_handler(Repeat, _repeat)
     app.add_exception_handler(RequestValidationError, _explain)
     app.add_exception_handler(HTTPException, _translate)
     app.add_exception_handler(IntegrityError, _collide)
@@ -73,6 +75,11 @@ def answer(refusal: Refusal) -> JSONResponse:
 async def _refuse(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, Refusal)  # noqa: S101 - as registered
     return answer(error)
+
+
+async def _repeat(_: Request, error: Exception) -> Response:
+    assert isinstance(error, Repeat)  # noqa: S101 - as registered
+    return Response(error.answer, error.status, media_type="application/json")
 
 
 async def _explain(_: Request, error: Exception) -> JSONResponse:

@@ -32,40 +32,51 @@ async def prepare(hub: Hub) -> str | None:
     return code
 
 
+async def admit(hub: Hub, caller: Caller, password: str) -> str:
+    """Return what is stored of the password of who tries a code.
+
+    Raises:
+        Refusal: 429, too many tries.
+    """
+    hub.by_address.take(caller.address)
+    return await hub.passwords.hash(password)
+
+
 async def use(
-    hub: Hub, caller: Caller, code: str, *, username: str, email: str, password: str
+    hub: Hub,
+    session: AsyncSession,
+    caller: Caller,
+    code: str,
+    *,
+    username: str,
+    email: str,
+    hashed: str,
 ) -> User:
     """Make the first administrator.
 
     Raises:
-        Refusal: 403, the code is wrong or has ended; 409, there is one, or the name is taken;
-            429, too many tries.
+        Refusal: 403, the code is wrong or has ended; 409, there is one, or the name is taken.
     """
-    hub.by_address.take(caller.address)
-    hashed = await hub.passwords.hash(password)
-    async with hub.database.writing() as session:
-        if await _has_administrator(session):
-            raise conflict("This hub has its first administrator already.")
-        kept = await session.get(Bootstrap, 1, with_for_update=True)
-        right = tokens.matches(code, kept.hash if kept else bytes(32))
-        if kept is None or not right or kept.expires_at <= hub.clock():
-            raise Refusal(
-                403,
-                "wrong_code",
-                "The code is wrong or has ended; start the hub again for another.",
-            )
-        await session.delete(kept)
-        user = await accounts.add(
-            hub,
-            session,
-            caller,
-            username=username,
-            email=email,
-            hashed=hashed,
-            administrator=True,
+    if await _has_administrator(session):
+        raise conflict("This hub has its first administrator already.")
+    kept = await session.get(Bootstrap, 1, with_for_update=True)
+    right = tokens.matches(code, kept.hash if kept else bytes(32))
+    if kept is None or not right or kept.expires_at <= hub.clock():
+        raise Refusal(
+            403,
+            "wrong_code",
+            "The code is wrong or has ended; start the hub again for another.",
         )
-    hub.bootstrap_code = None
-    return user
+    await session.delete(kept)
+    return await accounts.add(
+        hub,
+        session,
+        caller,
+        username=username,
+        email=email,
+        hashed=hashed,
+        administrator=True,
+    )
 
 
 async def _has_administrator(session: AsyncSession) -> bool:

@@ -6,7 +6,7 @@ import time
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Self
 
-from asyncstore.hub import bootstrap, datasets, keys
+from asyncstore.hub import bootstrap, datasets, keys, once
 from asyncstore.hub.audit import Log, event
 from asyncstore.hub.database import Database
 from asyncstore.hub.minting import Minter, Reach, Vault
@@ -37,6 +37,7 @@ class Hub:
 
     Attributes:
         bootstrap_code: makes the first administrator, once; `None` where there is one.
+        under_way: requests that are being done, by whose they are and their keys.
     """
 
     def __init__(self, settings: Settings, *, clock: Callable[[], float] = time.time) -> None:
@@ -49,6 +50,7 @@ class Hub:
         self.by_address = Throttle(ADDRESS_TRIES, every=ADDRESS_EVERY, clock=time.monotonic)
         self.public_url = settings.public_url
         self.bootstrap_code: str | None = None
+        self.under_way: set[tuple[str, str]] = set()
         self._open = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
@@ -57,6 +59,7 @@ class Hub:
             self.passwords = Passwords(self.settings.password_cost)
             stack.callback(self.passwords.close)
             self.vault = Vault(made.derive("vault"))
+            self.request_key = made.derive("requests")
             private = self.settings.private_endpoints
             self.minter = Minter(Reach(loopback=private, private=private))
             stack.push_async_callback(self.minter.aclose)
@@ -70,6 +73,8 @@ class Hub:
             stack.push_async_callback(self.log.aclose)
             self.bootstrap_code = await bootstrap.prepare(self)
             await datasets.sweep(self)
+            async with self.database.writing() as session:
+                await once.sweep(self, session)
             self._open = stack.pop_all()
         return self
 

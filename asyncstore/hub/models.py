@@ -152,6 +152,22 @@ class Doomed(Base):
     bucket: Mapped[str] = mapped_column(String(64))
 
 
+class Done(Base):
+    """A request that was done: what a repeat of it is answered, which holds no secret.
+
+    `owner` is the user's id, or nobody's address; `digest` is of all that was asked.
+    """
+
+    __tablename__ = "requests"
+
+    owner: Mapped[str] = mapped_column(String(64), primary_key=True)
+    key: Mapped[str] = mapped_column(String(_NAME), primary_key=True)
+    digest: Mapped[str] = mapped_column(String(512))
+    status: Mapped[int] = mapped_column(Integer)
+    answer: Mapped[str] = mapped_column(String(2048))
+    expires_at: Mapped[float] = mapped_column(Float, index=True)
+
+
 class Event(Base):
     """A line of the audit log. The database refuses to change or remove one."""
 

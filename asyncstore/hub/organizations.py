@@ -85,7 +85,7 @@ async def mine(hub: Hub, caller: Caller) -> Sequence[tuple[str, str]]:
         return [(name, role) for name, role in found]
 
 
-async def make(hub: Hub, caller: Caller, name: str) -> None:
+async def make(hub: Hub, session: AsyncSession, caller: Caller, name: str) -> None:
     """Add an organisation, with the caller as its administrator.
 
     Raises:
@@ -93,15 +93,14 @@ async def make(hub: Hub, caller: Caller, name: str) -> None:
     """
     caller.may_write()
     names.check("account", name)
-    async with hub.database.writing() as session:
-        made = Organization(name=name, folded=name.lower(), created_at=hub.clock())
-        try:
-            session.add(made)
-            await session.flush()
-        except IntegrityError:
-            raise conflict("The name is taken.") from None
-        session.add(Member(organization_id=made.id, user_id=caller.user_id, role="admin"))
-        hub.note(session, caller, "organization.made", name, within=made)
+    made = Organization(name=name, folded=name.lower(), created_at=hub.clock())
+    try:
+        session.add(made)
+        await session.flush()
+    except IntegrityError:
+        raise conflict("The name is taken.") from None
+    session.add(Member(organization_id=made.id, user_id=caller.user_id, role="admin"))
+    hub.note(session, caller, "organization.made", name, within=made)
 
 
 async def remove(hub: Hub, caller: Caller, name: str) -> None:

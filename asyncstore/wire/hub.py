@@ -48,6 +48,7 @@ BODY_MAX = 8 << 20
 
 _SAID_MAX = 300
 _AGREEMENT, _AGREEMENT_LOGIN = 1, 2
+_MADE_BEFORE, _UNDER_WAY = "made_before", "under_way"
 
 
 @dataclass(frozen=True, slots=True)
@@ -286,6 +287,19 @@ def agreements(status: int, body: Buffer, /) -> list[str]:
     rows = reply.get("agreements") if reply.get("code") == _AGREEMENT else None
     found = [row.get("text") for row in rows or () if isinstance(row, dict)]
     return [text for text in found if isinstance(text, str)]
+
+
+def made_before(status: int, body: Buffer, /) -> str | None:
+    """Return the id of what a call made whose answer, and with it a secret, was lost."""
+    reply = (_reply(body) if status == 409 else None) or {}  # noqa: PLR2004
+    made = reply.get("id") if reply.get("code") == _MADE_BEFORE else None
+    return made if isinstance(made, str) else None
+
+
+def is_undecided(status: int, body: Buffer, /) -> bool:
+    """Whether an answer leaves it open what becomes of a call: the hub failed, or is at it."""
+    under_way = status == 409 and (_reply(body) or {}).get("code") == _UNDER_WAY  # noqa: PLR2004
+    return under_way or status >= 500 or status == 408  # noqa: PLR2004
 
 
 _SIGN_IN = "run `asyncstore login`, or pass token="

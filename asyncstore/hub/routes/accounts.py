@@ -21,46 +21,50 @@ from asyncstore.hub.routes.models import (
     TokensSaid,
     UserSaid,
 )
-from asyncstore.hub.routes.request import AnyName, TheCaller, TheHub
+from asyncstore.hub.routes.request import AnyName, TheCaller, TheHub, TheRequest
 
 router = APIRouter(prefix="/api/v1", tags=["accounts"])
 
 
 @router.post("/bootstrap", status_code=201)
 async def make_first_administrator(
-    body: FirstUser, hub: TheHub, caller: TheCaller
+    body: FirstUser, hub: TheHub, caller: TheCaller, request: TheRequest
 ) -> BootstrapSaid:
     """Make the first administrator, once, with the code that the hub printed."""
-    user = await bootstrap.use(
-        hub,
-        caller,
-        body.code,
-        username=body.username,
-        email=body.email,
-        password=body.password,
-    )
-    return BootstrapSaid(username=user.name)
+    hashed = await bootstrap.admit(hub, caller, body.password)
+    async with request.making(with_password=True) as session:
+        user = await bootstrap.use(
+            hub,
+            session,
+            caller,
+            body.code,
+            username=body.username,
+            email=body.email,
+            hashed=hashed,
+        )
+        said = request.told(BootstrapSaid(username=user.name))
+    hub.bootstrap_code = None
+    return said
 
 
 @router.post("/users", status_code=201)
-async def register(body: NewUser, hub: TheHub, caller: TheCaller) -> UserSaid:
+async def register(body: NewUser, hub: TheHub, caller: TheCaller, request: TheRequest) -> UserSaid:
     """Register a user, and an organisation of the same name."""
-    user = await accounts.register(
-        hub, caller, username=body.username, email=body.email, password=body.password
-    )
-    return UserSaid(username=user.name, email=user.email)
+    hashed = await accounts.admit(hub, caller, username=body.username, password=body.password)
+    async with request.making(with_password=True) as session:
+        user = await accounts.add(
+            hub, session, caller, username=body.username, email=body.email, hashed=hashed
+        )
+        return request.told(UserSaid(username=user.name, email=user.email))
 
 
 @router.post("/login")
-async def login(body: LoginAsked, hub: TheHub, caller: TheCaller) -> LoginSaid:
+async def login(body: LoginAsked, hub: TheHub, caller: TheCaller, request: TheRequest) -> LoginSaid:
     """Sign in, for 1000 hours unless less is asked for."""
-    row, text, user = await accounts.sign_in(
-        hub,
-        caller,
-        username=body.username,
-        password=body.password,
-        expires_in=body.expires_in,
-    )
+    user = await accounts.recognize(hub, caller, username=body.username, password=body.password)
+    async with request.making(with_password=True) as session:
+        row, text = accounts.sign_in(hub, session, caller, user, body.expires_in)
+        request.told_once(row.id)
     return LoginSaid(token=text, id=row.id, username=user.name, expires_at=row.expires_at)
 
 
@@ -95,11 +99,21 @@ async def change_password(body: PasswordAsked, hub: TheHub, caller: TheCaller) -
 
 
 @router.post("/tokens", status_code=201)
-async def make_token(body: TokenAsked, hub: TheHub, caller: TheCaller) -> TokenMade:
+async def make_token(
+    body: TokenAsked, hub: TheHub, caller: TheCaller, request: TheRequest
+) -> TokenMade:
     """Make an API token, which is told this once."""
-    row, text = await accounts.make_token(
-        hub, caller, name=body.name, expires_in=body.expires_in, access=body.access
-    )
+    caller.may_write()
+    async with request.making() as session:
+        row, text = await accounts.make_token(
+            hub,
+            session,
+            caller,
+            name=body.name,
+            expires_in=body.expires_in,
+            access=body.access,
+        )
+        request.told_once(row.id)
     return TokenMade(
         id=row.id, name=row.name, token=text, access=body.access, expires_at=row.expires_at
     )

@@ -66,9 +66,11 @@ class Change(_Body):
 @router.post("/user/register")
 async def register(body: Registration, hub: TheHub, caller: TheCaller) -> dict[str, Any]:
     """Register a user, and an organisation of the same name."""
-    user = await accounts.register(
-        hub, caller, username=body.username, email=body.email, password=body.password
-    )
+    hashed = await accounts.admit(hub, caller, username=body.username, password=body.password)
+    async with hub.database.writing() as session:
+        user = await accounts.add(
+            hub, session, caller, username=body.username, email=body.email, hashed=hashed
+        )
     return {"username": user.name}
 
 
@@ -77,7 +79,9 @@ async def sign_in(body: SignIn, hub: TheHub, caller: TheCaller) -> dict[str, str
     """Sign in; as `public` without a password, get the token of nobody."""
     if body.username == tokens.ANONYMOUS and not body.password:
         return {"token": tokens.make_anonymous()}
-    _, text, _ = await accounts.sign_in(hub, caller, username=body.username, password=body.password)
+    user = await accounts.recognize(hub, caller, username=body.username, password=body.password)
+    async with hub.database.writing() as session:
+        _, text = accounts.sign_in(hub, session, caller, user)
     return {"token": text}
 
 

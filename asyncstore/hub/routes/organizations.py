@@ -17,16 +17,20 @@ from asyncstore.hub.routes.models import (
     OrganizationsSaid,
     RoleAsked,
 )
-from asyncstore.hub.routes.request import AnyName, OrganizationName, TheCaller, TheHub
+from asyncstore.hub.routes.request import AnyName, OrganizationName, TheCaller, TheHub, TheRequest
 
 router = APIRouter(prefix="/api/v1/organizations", tags=["organizations"])
 
 
 @router.post("", status_code=201)
-async def make(body: OrganizationAsked, hub: TheHub, caller: TheCaller) -> MembershipSaid:
+async def make(
+    body: OrganizationAsked, hub: TheHub, caller: TheCaller, request: TheRequest
+) -> MembershipSaid:
     """Make an organisation, with oneself as its administrator."""
-    await organizations.make(hub, caller, body.name)
-    return MembershipSaid(name=body.name, role="admin")
+    caller.may_write()
+    async with request.making() as session:
+        await organizations.make(hub, session, caller, body.name)
+        return request.told(MembershipSaid(name=body.name, role="admin"))
 
 
 @router.get("")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import Depends, Path, Request
+from fastapi import Depends, Header, Path, Request
 from fastapi.security import HTTPBearer
 
-from asyncstore.hub import names
+from asyncstore.hub import names, once
 from asyncstore.hub.callers import Caller, identify
 from asyncstore.hub.core import Hub
 
@@ -39,6 +39,31 @@ async def the_caller(
 
 TheHub = Annotated[Hub, Depends(the_hub)]
 TheCaller = Annotated[Caller, Depends(the_caller)]
+
+
+async def the_once(
+    request: Request,
+    hub: TheHub,
+    caller: TheCaller,
+    idempotency_key: Annotated[
+        str | None,
+        Header(
+            pattern=once.KEY,
+            description=(
+                "Names this request, by a random text such as a UUID. For a day, the same request "
+                "with the same key is answered as the first time and not done again; 409 "
+                "(`under_way`) until that is done; 409 (`made_before`, with the `id`) where what "
+                "was made holds a secret; 422 (`key_used`) with another body."
+            ),
+        ),
+    ] = None,
+) -> once.Once:
+    """Return the request as one that may have been sent before."""
+    asked = b"\0".join((request.method.encode(), request.url.path.encode(), await request.body()))
+    return once.Once(hub, caller, idempotency_key, asked)
+
+
+TheRequest = Annotated[once.Once, Depends(the_once)]
 
 # In an address any word may stand; a name that nothing can have is one that is not there.
 OrganizationName = Annotated[str, Path(max_length=128, pattern=names.PLAIN)]

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
 
 from asyncstore.credentials import Secret
 from asyncstore.errors import IntegrityError
+from asyncstore.providers.hub import making
 from asyncstore.wire import hub as wire
 
 if TYPE_CHECKING:
@@ -112,9 +113,9 @@ class Entry:
 class HubAPI:
     """Calls of our own to one hub.
 
-    Every call raises `UnauthenticatedError`, `PermissionDeniedError`, `NotFoundError`,
-    `AlreadyExistsError` or `ConfigurationError` as the hub says, and a `TransientError` where it
-    does not answer.
+    What makes something is asked for again where no answer came, and is done once. Every call
+    raises `UnauthenticatedError`, `PermissionDeniedError`, `NotFoundError`, `AlreadyExistsError`
+    or `ConfigurationError` as the hub says, and a `TransientError` where it does not answer.
 
     Args:
         client: makes them.
@@ -131,13 +132,13 @@ class HubAPI:
     async def bootstrap(self, code: str, username: str, email: str, password: Secret) -> str:
         """Make the first administrator, with the code that the server printed; return the name."""
         document = {"code": code, "username": username, "email": email}
-        reply = await self._ask("POST", _at("bootstrap"), document, password=password)
+        reply = await self._make(_at("bootstrap"), document, password=password)
         return _text(reply, "username")
 
     async def register(self, username: str, email: str, password: Secret) -> str:
         """Make an account, and an organisation of the same name; return the name."""
         document = {"username": username, "email": email}
-        reply = await self._ask("POST", _at("users"), document, password=password)
+        reply = await self._make(_at("users"), document, password=password)
         return _text(reply, "username")
 
     async def login(self, username: str, password: Secret, *, expires_in: float | None) -> Session:
@@ -145,7 +146,7 @@ class HubAPI:
         document: dict[str, Any] = {"username": username}
         if expires_in is not None:
             document["expires_in"] = int(expires_in)
-        return _read(Session, await self._ask("POST", _at("login"), document, password=password))
+        return _read(Session, await self._make(_at("login"), document, password=password))
 
     async def logout(self) -> None:
         """Revoke the token that the call is made with."""
@@ -164,7 +165,8 @@ class HubAPI:
     ) -> NewToken:
         """Make a token that ends in so many seconds."""
         document = {"name": name, "expires_in": int(expires_in), "access": access}
-        return _read(NewToken, await self._ask("POST", _at("tokens"), document))
+        reply = await making.make(self._client, _at("tokens"), document, end=self.revoke_token)
+        return _read(NewToken, reply)
 
     async def tokens(self) -> list[Token]:
         """Return one's tokens, logins included."""
@@ -176,7 +178,7 @@ class HubAPI:
 
     async def create_organization(self, name: str) -> Membership:
         """Make an organisation, whose administrator one is."""
-        return _read(Membership, await self._ask("POST", _at("organizations"), {"name": name}))
+        return _read(Membership, await self._make(_at("organizations"), {"name": name}))
 
     async def organizations(self) -> list[Membership]:
         """Return the organisations that one is a member of."""
@@ -237,17 +239,17 @@ class HubAPI:
         return _rows(Entry, reply, "datasets"), after
 
     async def _ask(
-        self,
-        method: str,
-        target: str,
-        document: Mapping[str, Any] | None = None,
-        *,
-        password: Secret | None = None,
+        self, method: str, target: str, document: Mapping[str, Any] | None = None
     ) -> dict[str, Any]:
-        if document is not None and password is not None:
-            document = {**document, "password": password.reveal()}
         reply = await self._client.send(method, target, document)
         return wire.fields(reply.body)
+
+    async def _make(
+        self, target: str, document: Mapping[str, Any], *, password: Secret | None = None
+    ) -> dict[str, Any]:
+        if password is not None:
+            document = {**document, "password": password.reveal()}
+        return await making.make(self._client, target, document)
 
 
 _KINDS: dict[str, tuple[type, ...]] = {

@@ -144,10 +144,10 @@ class HubClient:
         """
         query = wire.grant_query("r", again=False)
         target = wire.target("api", "org", organization, "ds", dataset, "creds", query=query)
-        reply = await self._answered("GET", target)
+        reply = await self.answered("GET", target)
         texts = wire.agreements(reply.status, reply.body)
         if not texts:
-            self._check(reply, "GET")
+            self.check(reply, "GET")
         return texts
 
     async def agree(self, organization: str, dataset: str) -> None:
@@ -229,12 +229,21 @@ class HubClient:
         Raises:
             StoreError: of the kind that `wire.failure` tells, or the transport's.
         """
-        reply = await self._answered(method, target, document)
-        self._check(reply, method)
+        reply = await self.answered(method, target, document)
+        self.check(reply, method)
         return reply
 
-    async def _answered(self, method: str, target: str, document: Any = None, /) -> Response:
-        """Make a call, and return its answer, whatever it says."""
+    async def answered(
+        self, method: str, target: str, document: Any = None, /, *, key: str | None = None
+    ) -> Response:
+        """Make a call, and return its answer, whatever it says.
+
+        Args:
+            method: upper case.
+            target: encoded path and query.
+            document: the JSON body, if there is to be one.
+            key: names the call, so that the hub does it once however often it comes.
+        """
         token = self.hub.token
         headers = {
             "accept": "application/json",
@@ -243,6 +252,8 @@ class HubClient:
             "x-activeloop-provider-type": "activeloop",
             "user-agent": "asyncstore",
         }
+        if key is not None:
+            headers["idempotency-key"] = key
         body = b""
         if document is not None:
             body = json.dumps(document).encode()
@@ -254,11 +265,11 @@ class HubClient:
             headers,
             body=body,
             limit=wire.BODY_MAX,
-            replayable=method == "GET",
+            replayable=method == "GET" or key is not None,
         )
         return await self._sent(request)
 
-    def _check(self, reply: Response, method: str) -> None:
+    def check(self, reply: Response, method: str) -> None:
         """Raise what an answer says, unless that is success."""
         if 200 <= reply.status < 300:  # noqa: PLR2004
             return
