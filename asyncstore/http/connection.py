@@ -105,7 +105,7 @@ class Connection(asyncio.BufferedProtocol):
         self.sent = 0
         self.idle_since = 0.0
         self._deadline: float | None = None
-        self._mark = 0.0  # when the present window of speed, or wait for a head, began
+        self._mark = 0.0  # when the present window of speed began; 0.0: at the next look
         self._marked = 0  # bytes moved by then
         self._wait_since: float | None = None  # since when the whole request is sent
 
@@ -123,7 +123,11 @@ class Connection(asyncio.BufferedProtocol):
         """Take `nbytes` that were received into the window."""
         self.received += nbytes
         try:
-            self._on_bytes(nbytes)
+            if self._state == _HEAD:
+                self._filled += nbytes
+                self._on_head_bytes()
+            else:
+                self._on_bytes(nbytes)
         except StoreError as error:
             self._fail(error)
 
@@ -191,8 +195,7 @@ class Connection(asyncio.BufferedProtocol):
         self._window = self._scratch_view
         self._deadline = deadline
         self._wait_since = None
-        self._mark = monotonic()
-        self._marked = self.received + self.sent
+        self._mark = 0.0
         self._future = future = self._loop.create_future()
         self._send(head, request.body)
         return future
@@ -263,10 +266,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def _on_bytes(self, count: int) -> None:
         state = self._state
-        if state == _HEAD:
-            self._filled += count
-            self._on_head_bytes()
-        elif state == _LENGTH:
+        if state == _LENGTH:
             self._on_body_bytes(count)
         elif state == _CHUNKS:
             self._on_chunks(self._scratch_view[:count])
@@ -320,8 +320,7 @@ class Connection(asyncio.BufferedProtocol):
             self._check_length(request, head)
         there = self._filled - end
         if 0 <= length <= there and not self._streamed:
-            self._left = there - length
-            self._finish_small(head, self._scratch_view[end : end + length], good=good)
+            self._finish_small(head, end, good=good)
             return
         self._mark = monotonic()
         self._marked = self.received + self.sent
@@ -451,15 +450,27 @@ class Connection(asyncio.BufferedProtocol):
 
     # Ending.
 
-    def _finish_small(self, head: Head, body: memoryview, *, good: bool) -> None:
+    def _finish_small(self, head: Head, begin: int, *, good: bool) -> None:
+        """End an answer that came in one piece: what `_end` does, spelled out."""
+        end = begin + head.length
         into = self._request.into
         result: Buffer
         if good and into is not None:
-            result = into[: len(body)]
-            result[:] = body
+            result = into[: head.length]
+            result[:] = self._scratch_view[begin:end]
         else:
-            result = bytes(body if good else body[:ERROR_KEPT])
-        self._end(head, Response(head.status, head.headers, result))
+            kept = end if good else min(end, begin + ERROR_KEPT)
+            result = bytes(self._scratch_view[begin:kept])
+        self._state = _IDLE
+        self._request = _NO_REQUEST
+        future, self._future = self._future, None
+        if future is not None and not future.done():
+            future.set_result(Response(head.status, head.headers, result))
+        self.served += 1
+        if self._filled > end or not head.keep or self._out:
+            self._close()
+        else:
+            self._on_free(self)
 
     def _finish(self) -> None:
         """End a body: check its length, hand it over, free the connection."""
@@ -495,11 +506,15 @@ class Connection(asyncio.BufferedProtocol):
             cast("Queued", sink).finish()
         self.served += 1
         if surplus or not head.keep or self._out:
-            self.closing = True
-            self._out.clear()
-            self._transport.abort()
+            self._close()
         else:
             self._on_free(self)
+
+    def _close(self) -> None:
+        """Close after an answer behind which nothing may follow."""
+        self.closing = True
+        self._out.clear()
+        self._transport.abort()
 
     def _resolve(self, value: Any) -> bool:
         """Tell whoever waits; return whether anybody still does."""
@@ -572,9 +587,13 @@ class Connection(asyncio.BufferedProtocol):
             if now - self._wait_since >= options.read_timeout:
                 self._late(f"no answer within {options.read_timeout:g} s")
             return
+        moved = self.received + self.sent - unsent
+        if self._mark == 0.0:
+            self._mark = now
+            self._marked = moved
+            return
         if now - self._mark < options.speed_window:
             return
-        moved = self.received + self.sent - unsent
         if moved - self._marked < options.least_speed * (now - self._mark):
             self._late(f"slower than {options.least_speed:g} bytes per second")
         self._mark = now

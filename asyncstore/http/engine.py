@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from asyncio import _get_running_loop
 from dataclasses import dataclass
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Self
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Self
 from asyncstore.errors import ConfigurationError, IntegrityError, UnavailableError
 from asyncstore.http.connection import Connection, Stale
 from asyncstore.http.head import request_head
-from asyncstore.http.message import BUFFERS
+from asyncstore.http.message import size_of
 from asyncstore.http.options import DEADLINE, EngineOptions
 from asyncstore.http.pool import Pool, closed_error
 from asyncstore.http.proxy import proxy_for
@@ -124,9 +125,11 @@ class Engine:
     def _prepare(self, request: Request) -> tuple[Pool, bytes, float | None]:
         """Return the pool, the request's head and the deadline."""
         pool = self._pools.get(request.origin)
-        if pool is None or self._loop is not asyncio.get_running_loop():
+        if pool is None or pool.loop is not _get_running_loop():
             pool = self._make_pool(request.origin)
-        head = self._head(request, pool)
+        head = request.head
+        if head is None or pool.special:
+            head = self._head(request, pool)
         self._requests += 1
         if self._timer is None:
             self._timer = pool.loop.call_later(self._tick, self._watch)
@@ -170,19 +173,16 @@ class Engine:
             raise _closed_early(request) from None
 
     def _head(self, request: Request, pool: Pool) -> bytes:
-        body = request.body
-        length = len(body) if isinstance(body, BUFFERS) else sum(map(len, body))
         if pool.guarded:
             _check_clear(request, pool)
-        target = request.target
-        headers = request.headers
-        if target[:1] != "/":
-            raise ConfigurationError("a request's target begins with a slash")
-        if pool.absolute:
-            target = f"{request.origin}{target}"
-            if pool.proxy is not None and pool.proxy.authorization:
-                headers = {**headers, "proxy-authorization": pool.proxy.authorization}
-        return request_head(request.method, target, pool.authority, headers, length)
+        head = request.head
+        if head is None:
+            target = request.target
+            if target[:1] != "/":
+                raise ConfigurationError("a request's target begins with a slash")
+            length = size_of(request.body)
+            head = request_head(request.method, target, pool.authority, request.headers, length)
+        return _through(head, request.origin, pool) if pool.absolute else head
 
     def _make_pool(self, origin: Origin) -> Pool:
         loop = asyncio.get_running_loop()
@@ -343,11 +343,22 @@ def _closed_early(request: Request) -> UnavailableError:
     )
 
 
+def _through(head: bytes, origin: Origin, pool: Pool) -> bytes:
+    """Return a head as a proxy wants it, which is told where to go, and perhaps by whom."""
+    first, host, rest = head.split(b"\r\n", 2)
+    method, target, version = first.split(b" ")
+    lines = [b"%b %b%b %b" % (method, str(origin).encode(), target, version), host]
+    if pool.proxy is not None and pool.proxy.authorization:
+        lines.append(b"proxy-authorization: " + pool.proxy.authorization.encode())
+    return b"\r\n".join([*lines, rest])
+
+
 def _check_clear(request: Request, pool: Pool) -> None:
     """Refuse to show a secret to everybody on the way."""
-    if any(name in request.headers for name in _SECRET_HEADERS) or any(
+    secret = any(name in request.headers for name in _SECRET_HEADERS) or any(
         name in request.target for name in _SECRET_PARAMETERS
-    ):
+    )
+    if secret or (request.head is not None and b"\r\nauthorization: " in request.head):
         way = f"to {request.origin}"
         if pool.proxy is not None:
             way += f" through the proxy {pool.proxy.host}:{pool.proxy.port}"

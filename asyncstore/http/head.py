@@ -25,7 +25,7 @@ UNTIL_CLOSE = -2
 """What `Head.length` says of a body that has no `Content-Length`."""
 
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
-_STATUS_LINE = re.compile(r"HTTP/1\.([01]) ([1-5][0-9]{2})(?: [\t\x20-\x7e\x80-\xff]*)?\r\n")
+_STATUS_LINE = re.compile(r"HTTP/1\.([01]) ([1-5][0-9]{2})(?: [\t\x20-\x7e\x80-\xff]*)?")
 _LINE = re.compile(r"([!#$%&'*+\-.^_`|~0-9A-Za-z]++):[ \t]*+([\t\x20-\x7e\x80-\xff]*+)")
 _OURS = frozenset({"host", "content-length", "transfer-encoding", "connection", "expect"})
 _NO_BODY = frozenset({204, 304})
@@ -38,6 +38,8 @@ _GOOD_NAMES_MAX = 1024
 _lines: dict[str, tuple[str, str]] = {}
 """Lines that were read lately: a server says most of them again in each of its answers."""
 _LINES_MAX = 512
+_statuses: dict[str, tuple[int, bool]] = {}
+_STATUSES_MAX = 64
 _LINE_LONG = 256
 
 
@@ -110,12 +112,15 @@ def read_head(text: str, method: str) -> Head:
     Raises:
         IntegrityError: it is not HTTP/1, or may be read in two ways.
     """
-    match = _STATUS_LINE.match(text)
-    if match is None:
-        raise IntegrityError("the answer does not begin with an HTTP/1 status line")
-    headers = _read_lines(text, match.end())
-    status = int(match[2])
-    modern = match[1] == "1"
+    lines = text.split("\r\n")
+    status, modern = _statuses.get(lines[0]) or _read_status(lines[0])
+    known = _lines.get
+    pairs = [known(line) or _read_line(line) for line in lines[1:-2]]
+    headers = dict(pairs)
+    if len(headers) < len(pairs):
+        headers = _joined(pairs)
+    if len(pairs) > HEADERS_MAX:
+        raise IntegrityError(f"the answer has more than {HEADERS_MAX} headers")
     length = _body_length(headers, status, method, modern=modern)
     connection = headers.get("connection")
     if connection is None:
@@ -128,19 +133,15 @@ def read_head(text: str, method: str) -> Head:
     return Head(status, headers, length, keep and length != UNTIL_CLOSE)
 
 
-def _read_lines(text: str, start: int) -> dict[str, str]:
-    headers: dict[str, str] = {}
-    known = _lines.get
-    lines = text[start:].split("\r\n")
-    for line in lines[:-2]:
-        name, value = known(line) or _read_line(line)
-        if name in headers:
-            _join(headers, name, value)
-        else:
-            headers[name] = value
-    if len(lines) - 2 > HEADERS_MAX:
-        raise IntegrityError(f"the answer has more than {HEADERS_MAX} headers")
-    return headers
+def _read_status(line: str) -> tuple[int, bool]:
+    """Take a status line apart, and remember it; return the status and whether it is HTTP/1.1."""
+    match = _STATUS_LINE.fullmatch(line)
+    if match is None:
+        raise IntegrityError("the answer does not begin with an HTTP/1 status line")
+    found = int(match[2]), match[1] == "1"
+    if len(_statuses) < _STATUSES_MAX and len(line) <= _LINE_LONG:
+        _statuses[line] = found
+    return found
 
 
 def _read_line(line: str) -> tuple[str, str]:
@@ -156,23 +157,30 @@ def _read_line(line: str) -> tuple[str, str]:
     return pair
 
 
-def _join(headers: dict[str, str], name: str, value: str) -> None:
-    if name in ("content-length", "transfer-encoding"):
-        raise IntegrityError(f"the answer has two {name} headers")
-    headers[name] = f"{headers[name]}, {value}"
+def _joined(pairs: list[tuple[str, str]]) -> dict[str, str]:
+    """Return headers of which some came more than once."""
+    headers: dict[str, str] = {}
+    for name, value in pairs:
+        if name not in headers:
+            headers[name] = value
+        elif name in ("content-length", "transfer-encoding"):
+            raise IntegrityError(f"the answer has two {name} headers")
+        else:
+            headers[name] = f"{headers[name]}, {value}"
+    return headers
 
 
 def _body_length(headers: dict[str, str], status: int, method: str, *, modern: bool) -> int:
     said = headers.get("content-length")
+    coding = headers.get("transfer-encoding")
     length = UNTIL_CLOSE
     if said is not None:
         if not (said.isascii() and said.isdigit()) or len(said) > 18:  # noqa: PLR2004 - int64
             raise IntegrityError("the answer's content-length is not a number")
-        length = int(said)
-    coding = headers.get("transfer-encoding")
-    if coding is not None:
-        if said is not None:
+        if coding is not None:
             raise IntegrityError("the answer has a content-length and a transfer-encoding")
+        length = int(said)
+    elif coding is not None:
         if coding.lower() != "chunked" or not modern:
             raise IntegrityError("the answer has a transfer-encoding other than chunked")
         length = CHUNKED

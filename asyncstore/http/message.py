@@ -20,6 +20,11 @@ BUFFERS = (bytes, bytearray, memoryview)
 Body: TypeAlias = "Buffer | Sequence[Buffer]"
 
 
+def size_of(body: Body, /) -> int:
+    """Return how many bytes a body has."""
+    return len(body) if isinstance(body, BUFFERS) else sum(map(len, body))
+
+
 class Origin(NamedTuple):
     """Where connections go: scheme, host (no brackets) and port."""
 
@@ -79,6 +84,8 @@ class Request:
         target: path and query, percent-encoded already, beginning with `/`.
         headers: names in lower case. No `host`, `content-length`, `transfer-encoding`,
             `connection` or `expect`: those are the engine's.
+        head: all of the above as it goes out, where whoever signed it wrote it already; from the
+            first line to the empty one, for this origin and this body.
         body: bytes in memory, one buffer or several that are sent one after another.
         into: where the body of a 2xx answer goes, instead of a buffer of its own.
         length: the exact size of a 2xx answer's body, where the caller knows it: any other is
@@ -91,6 +98,7 @@ class Request:
 
     __slots__ = (
         "body",
+        "head",
         "headers",
         "into",
         "length",
@@ -108,6 +116,7 @@ class Request:
         target: str,
         headers: Mapping[str, str] | None = None,
         *,
+        head: bytes | None = None,
         body: Body = b"",
         into: memoryview | None = None,
         length: int | None = None,
@@ -115,6 +124,7 @@ class Request:
         replayable: bool = True,
     ) -> None:
         self.method = method
+        self.head = head
         self.origin = origin
         self.target = target
         self.headers: Mapping[str, str] = headers if headers is not None else {}

@@ -33,6 +33,7 @@ class Pool:
         authority: the `Host` header.
         absolute: whether a request's target names the origin, as a proxy wants it.
         guarded: whether what is sent can be read on the way, and no secret may be.
+        special: whether a request's head must be looked at before it is sent: either of these.
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class Pool:
         self.absolute = proxy is not None and origin.scheme == "http"
         clear = origin.scheme == "http" and not origin.is_loopback
         self.guarded = clear and not options.allow_http
+        self.special = self.absolute or self.guarded
         self._sent = 0
         self._received = 0
         self.connections: set[Connection] = set()

@@ -98,8 +98,11 @@ class Instance(_StandIn):
 
     @property
     def environment(self) -> dict[str, str]:
-        """What points a client at it."""
-        return {"AWS_EC2_METADATA_SERVICE_ENDPOINT": self.server.url}
+        """What points a client at it, and lets it wait for a source that is slow."""
+        return {
+            "AWS_EC2_METADATA_SERVICE_ENDPOINT": self.server.url,
+            "AWS_METADATA_SERVICE_TIMEOUT": "30",
+        }
 
     def handed_out(self) -> int:
         """Return how often keys were fetched."""

@@ -11,19 +11,15 @@ import re
 import time
 from hashlib import sha256
 from hmac import digest
-from operator import itemgetter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from asyncstore.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
-    from typing import Any, TypeAlias
+    from collections.abc import Iterable, Mapping
 
     from asyncstore.types import Buffer
-
-    _List: TypeAlias = tuple[str, Callable[[Mapping[str, str]], tuple[Any, ...]], str]
 
 UNSIGNED_PAYLOAD = "UNSIGNED-PAYLOAD"
 EMPTY_SHA256 = sha256(b"").hexdigest()
@@ -58,11 +54,40 @@ def payload_sha256(pieces: Buffer | Iterable[Buffer]) -> str:
     return whole.hexdigest()
 
 
+class Moment:
+    """A key's signatures within one second: all that does not depend on the request.
+
+    Attributes:
+        stamp: the time as it is sent.
+        scope: day, region and service.
+        prefix: how the `Authorization` header begins, up to the list of signed headers.
+    """
+
+    __slots__ = ("_inner", "_outer", "prefix", "scope", "stamp")
+
+    def __init__(self, stamp: str, scope: str, prefix: str, inner: Any, outer: Any) -> None:
+        self.stamp = stamp
+        self.scope = scope
+        self.prefix = prefix
+        self._inner = inner.copy()
+        self._inner.update(f"{_ALGORITHM}\n{stamp}\n{scope}\n".encode())
+        self._outer = outer
+
+    def signature(self, canonical: str) -> str:
+        """Return the signature of a canonical request, in hexadecimal."""
+        # HMAC by its definition, going on from the states behind the padded key.
+        inner = self._inner.copy()
+        inner.update(sha256(canonical.encode()).hexdigest().encode())
+        outer = self._outer.copy()
+        outer.update(inner.digest())
+        signed: str = outer.hexdigest()
+        return signed
+
+
 class Signer:
     """Signs requests with one key for one region.
 
-    What does not change from one request to the next is computed once: the signing key of a
-    day, the time of a second, the list of signed headers' names.
+    The signing key of a day is computed once, and what a second's signatures have in common.
 
     Args:
         access_key: the key's public name.
@@ -76,15 +101,13 @@ class Signer:
         "_access_key",
         "_day",
         "_inner",
-        "_lists",
+        "_moment",
         "_outer",
-        "_prefix",
         "_region",
         "_scope",
         "_second",
         "_secret",
         "_service",
-        "_stamp",
         "_token",
     )
 
@@ -103,12 +126,10 @@ class Signer:
         self._region = region
         self._service = service
         self._second = -1
-        self._stamp = ""
         self._day = ""
         self._scope = ""
-        self._prefix = ""
         self._inner = self._outer = sha256()
-        self._lists: dict[tuple[str, ...], _List] = {}
+        self._moment: Moment | None = None
 
     def __repr__(self) -> str:
         return f"Signer({self._region}/{self._service})"
@@ -135,21 +156,18 @@ class Signer:
             now: epoch seconds.
             payload: the payload's SHA-256 in hexadecimal, or `UNSIGNED_PAYLOAD`.
         """
-        if int(now) != self._second:
-            self._set_time(int(now))
-        stamp = self._stamp
-        out = dict(headers) if headers else {}
-        out["host"] = host
-        out["x-amz-content-sha256"] = payload
-        out["x-amz-date"] = stamp
+        moment = self.moment(now)
+        out = {**(headers or {}), **self.headers(moment, payload)}
+        lines, names = canonical({**out, "host": host})
+        signature = moment.signature(f"{method}\n{path}\n{query}\n{lines}\n{names}\n{payload}")
+        out["authorization"] = f"{moment.prefix}{names}, Signature={signature}"
+        return out
+
+    def headers(self, moment: Moment, payload: str) -> dict[str, str]:
+        """Return the headers that every signed request has, but for the signature itself."""
+        out = {"x-amz-content-sha256": payload, "x-amz-date": moment.stamp}
         if self._token is not None:
             out["x-amz-security-token"] = self._token
-        lines, names = self._canonical(out)
-        del out["host"]
-        signature = self._signature(
-            f"{method}\n{path}\n{query}\n{lines}\n{names}\n{payload}", stamp
-        )
-        out["authorization"] = f"{self._prefix}{names}, Signature={signature}"
         return out
 
     def presign(
@@ -179,51 +197,40 @@ class Signer:
         """
         if not 1 <= expires <= EXPIRES_MAX:
             raise ConfigurationError(f"expires={expires}: between 1 second and 7 days")
-        if int(now) != self._second:
-            self._set_time(int(now))
-        lines, names = self._canonical({**(headers or {}), "host": host})
+        moment = self.moment(now)
+        lines, names = canonical({**(headers or {}), "host": host})
         pairs = list(query.items() if hasattr(query, "items") else query)
         pairs += [
             ("X-Amz-Algorithm", _ALGORITHM),
-            ("X-Amz-Credential", f"{self._access_key}/{self._scope}"),
-            ("X-Amz-Date", self._stamp),
+            ("X-Amz-Credential", f"{self._access_key}/{moment.scope}"),
+            ("X-Amz-Date", moment.stamp),
             ("X-Amz-Expires", str(expires)),
             ("X-Amz-SignedHeaders", names),
         ]
         if self._token is not None:
             pairs.append(("X-Amz-Security-Token", self._token))
         text = encode_query(pairs)
-        signature = self._signature(
-            f"{method}\n{path}\n{text}\n{lines}\n{names}\n{UNSIGNED_PAYLOAD}", self._stamp
+        signature = moment.signature(
+            f"{method}\n{path}\n{text}\n{lines}\n{names}\n{UNSIGNED_PAYLOAD}"
         )
         return f"{text}&X-Amz-Signature={signature}"
 
-    def _canonical(self, headers: dict[str, str]) -> tuple[str, str]:
-        """Return the canonical headers, and the list of their names."""
-        key = tuple(headers)
-        known = self._lists.get(key)
-        if known is None:
-            known = _list_of(key)
-            if len(self._lists) < 256:  # noqa: PLR2004 - users may invent metadata's names
-                self._lists[key] = known
-        form, pick, names = known
-        lines = form % pick(headers)
-        if "  " in lines or ": " in lines or " \n" in lines:  # perhaps what must be folded
-            lines = form % tuple(map(_fold, pick(headers)))
-        return lines, names
+    def moment(self, now: float) -> Moment:
+        """Return what signatures of this second are made from.
 
-    def _signature(self, canonical: str, stamp: str) -> str:
-        hashed = sha256(canonical.encode()).hexdigest()
-        # HMAC by its definition: the states after the padded key are kept for the day.
-        inner = self._inner.copy()
-        inner.update(f"{_ALGORITHM}\n{stamp}\n{self._scope}\n{hashed}".encode())
-        outer = self._outer.copy()
-        outer.update(inner.digest())
-        return outer.hexdigest()
+        Args:
+            now: epoch seconds.
+        """
+        second = int(now)
+        moment = self._moment
+        if moment is None or second != self._second:
+            moment = self._moment = self._make_moment(second)
+            self._second = second
+        return moment
 
-    def _set_time(self, second: int) -> None:
-        self._stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(second))
-        day = self._stamp[:8]
+    def _make_moment(self, second: int) -> Moment:
+        stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(second))
+        day = stamp[:8]
         if day != self._day:
             key = f"AWS4{self._secret}".encode()
             for part in (day, self._region, self._service, "aws4_request"):
@@ -231,19 +238,14 @@ class Signer:
             self._inner, self._outer = sha256(_padded(key, 0x36)), sha256(_padded(key, 0x5C))
             self._day = day
             self._scope = f"{day}/{self._region}/{self._service}/aws4_request"
-            self._prefix = (
-                f"{_ALGORITHM} Credential={self._access_key}/{self._scope}, SignedHeaders="
-            )
-        self._second = second
+        prefix = f"{_ALGORITHM} Credential={self._access_key}/{self._scope}, SignedHeaders="
+        return Moment(stamp, self._scope, prefix, self._inner, self._outer)
 
 
-def _list_of(names: tuple[str, ...]) -> _List:
-    """Return how headers of these names are written, picked and listed in canonical form."""
-    ordered = sorted(name for name in names if name not in _UNSIGNED)
-    if len(ordered) == 1:  # `host` alone, of which itemgetter would make no tuple
-        return f"{ordered[0]}:%s\n", lambda headers: (headers[ordered[0]],), ordered[0]
-    form = "".join(f"{name.replace('%', '%%')}:%s\n" for name in ordered)
-    return form, itemgetter(*ordered), ";".join(ordered)
+def canonical(headers: Mapping[str, str]) -> tuple[str, str]:
+    """Return the canonical form of headers, `host` among them, and the list of their names."""
+    names = sorted(name for name in headers if name not in _UNSIGNED)
+    return "".join(f"{name}:{_fold(headers[name])}\n" for name in names), ";".join(names)
 
 
 def _padded(key: bytes, byte: int) -> bytes:

@@ -283,23 +283,28 @@ async def test_a_reader_never_finds_a_dataset_with_holes(dataset, place, spoil):
 
 
 async def test_a_copy_goes_many_objects_at_once(dataset, place, spoil):
-    under_way, most = 0, 0
+    under_way, most, full = 0, 0, anyio.Event()
 
     def counting(old):
         async def copy(self, source, target, /, **conditions):
             nonlocal under_way, most
             under_way += 1
             most = max(most, under_way)
-            await anyio.sleep(0.01)
+            if most == width:
+                full.set()
+            with anyio.fail_after(30):
+                await full.wait()
+            await anyio.lowlevel.checkpoint()
             under_way -= 1
             return await old(self, source, target, **conditions)
 
         return copy
 
     spoil("copy", counting)
+    width = 32
     await asyncstore.copy(dataset, place / "to", progressbar=False)
     assert most == 32
-    most = 0
+    most, width, full = 0, 3, anyio.Event()
     await asyncstore.copy(dataset, place / "to2", num_workers=3, progressbar=False)
     assert most == 3
 

@@ -1020,6 +1020,17 @@ async def test_a_refused_identity_is_told_after_at_most_one_renewal(fake, code):
     await provider.aclose()
 
 
+class Sent:
+    """A request as it went out."""
+
+    def __init__(self, request):
+        lines = request.head.decode().split("\r\n")
+        self.method, self.target, _ = lines[0].split(" ")
+        self.headers = dict(line.split(": ", 1) for line in lines[1:-2])
+        self.origin = request.origin
+        self.replayable = request.replayable
+
+
 class Engine:
     """Stands in for the network: answers are given, requests are kept."""
 
@@ -1028,7 +1039,7 @@ class Engine:
         self.requests = []
 
     async def send(self, request):
-        self.requests.append(request)
+        self.requests.append(Sent(request))
         reply = self.replies.pop(0) if len(self.replies) > 1 else self.replies[0]
         return Response(*reply)
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from base64 import b64decode, b64encode
 from binascii import Error as Base64Error
+from binascii import a2b_base64
 from typing import TYPE_CHECKING, NamedTuple
 
 from awscrt import checksums as crt
@@ -18,7 +19,7 @@ from asyncstore.errors import IntegrityError
 from asyncstore.sums import NAMES, SLOW, THREAD_FROM, running
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from asyncstore.sums import Running
     from asyncstore.types import Buffer
@@ -26,7 +27,9 @@ if TYPE_CHECKING:
 _HEADER = "x-amz-checksum-"
 TYPE = "x-amz-checksum-type"
 _MD5_HEX = 32
-_HEADERS = [(_HEADER + kind, kind) for kind in NAMES]
+HEADERS = [(_HEADER + kind, kind) for kind in NAMES]
+"""Where an answer tells a checksum, and of which kind, in the order of `NAMES`."""
+
 _QUICK = {"crc64nvme": (crt.crc64nvme, 8), "crc32c": (crt.crc32c, 4), "crc32": (crt.crc32, 4)}
 
 
@@ -45,17 +48,45 @@ async def feed(made: Running, kind: str, data: Buffer, /) -> None:
         made.update(data)
 
 
-def told(headers: Mapping[str, str], /) -> dict[str, str]:
-    """Return the checksums of the whole object that an answer's headers tell, by kind."""
+def told(
+    headers: Mapping[str, str], /, where: Sequence[tuple[str, str]] = HEADERS
+) -> dict[str, str]:
+    """Return the checksums of the whole object that an answer's headers tell, by kind.
+
+    Args:
+        headers: of the answer.
+        where: those of `HEADERS` that it may have.
+    """
     get = headers.get
     if get(TYPE) == "COMPOSITE":
         return {}
     found = {}
-    for name, kind in _HEADERS:
+    for name, kind in where:
         value = get(name)
         if value and "-" not in value:
             found[kind] = value
     return found
+
+
+def agree(checksums: Mapping[str, str], data: Buffer, /) -> bool:
+    """Whether these are an object's bytes by the first of its checksums, where that is quick.
+
+    Args:
+        checksums: as in `ObjectMeta.checksums`.
+        data: all of the object, perhaps.
+
+    Returns:
+        `False` where it is not so, and where that takes longer to know.
+    """
+    if len(data) < THREAD_FROM:
+        for kind, value in checksums.items():
+            quick = _QUICK.get(kind)
+            if quick is None:
+                return False
+            step, width = quick
+            made: int = step(data, 0)
+            return made.to_bytes(width, "big") == _decoded(kind, value)
+    return False
 
 
 class Composite(NamedTuple):
@@ -74,7 +105,7 @@ class Composite(NamedTuple):
 
 def composite_of(headers: Mapping[str, str], /) -> Composite | None:
     """Return the checksum of the parts' checksums that an answer's headers tell, if they do."""
-    for name, kind in _HEADERS:
+    for name, kind in HEADERS:
         value, dash, count = headers.get(name, "").partition("-")
         if dash and count.isdecimal():
             return Composite(kind, _decoded(kind, value), int(count))
@@ -121,14 +152,6 @@ class Check:
         self.kind = kind
         self._wanted = wanted
 
-    def is_quickly(self, data: Buffer, /) -> bool:
-        """Whether these are all the bytes and the right ones; `False` where that takes longer."""
-        quick = _QUICK.get(self.kind or "")
-        if quick is None or len(data) >= THREAD_FROM:
-            return False
-        step, width = quick
-        return bool(step(data, 0).to_bytes(width, "big") == self._wanted)
-
     async def add(self, data: Buffer, /) -> None:
         """Take the next bytes."""
         if self.kind is None:
@@ -152,7 +175,7 @@ class Check:
 
 def _decoded(kind: str, value: str) -> bytes:
     try:
-        return b64decode(value, validate=True)
+        return a2b_base64(value, strict_mode=True)
     except (Base64Error, ValueError):
         raise IntegrityError(f"the service told a {kind} that is none") from None
 

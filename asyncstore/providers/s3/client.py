@@ -10,67 +10,57 @@ from __future__ import annotations
 import os
 import time
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
 
 from asyncstore.credentials import Refreshing
 from asyncstore.errors import StoreError
-from asyncstore.http import Engine, EngineOptions
+from asyncstore.http import Engine, EngineOptions, Request
 from asyncstore.providers.s3 import faults
 from asyncstore.providers.s3.credentials import check_region, is_region, source_of
 from asyncstore.providers.s3.endpoint import Endpoint, is_aws_region, partition
 from asyncstore.wire import s3 as wire
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Mapping
+    from collections.abc import AsyncGenerator, Coroutine, Mapping
 
-    from asyncstore.http import Reply, Request, Response
+    from asyncstore.http import Reply, Response
     from asyncstore.http.message import Body
     from asyncstore.providers.s3.credentials import S3Credentials
     from asyncstore.providers.s3.faults import Condition
     from asyncstore.types import Settings
 
+_NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 _ERROR_READ = 64 << 10
 _SOON_WRONG = faults.CREDENTIALS_ENDED | {"InvalidAccessKeyId", "InvalidToken"}
 # Where each of AWS's buckets was found to be; a bucket's name is its only one.
 _regions: dict[tuple[str, str], str] = {}
 
 
-class Ask:
-    """One request, before it is signed.
+class Ask(Request):
+    """One request of a bucket; `Endpoint.sign` makes it one that can be sent.
 
     Attributes:
         op: the provider's method, for messages.
-        method: upper case.
         key: the object, or `None` for the bucket itself.
         query: canonical, as by `sigv4.encode_query`.
-        headers: names in lower case.
-        body, into, length, limit, replayable: as in `Request`.
-        write: whether it changes anything.
+        headers: without those that sign it.
         condition: what it makes that depend on.
+        endpoint: where it was signed for, once it was.
     """
 
-    __slots__ = (
-        "body",
-        "condition",
-        "headers",
-        "into",
-        "key",
-        "length",
-        "limit",
-        "method",
-        "op",
-        "query",
-        "replayable",
-        "write",
-    )
+    __slots__ = ("condition", "endpoint", "key", "op", "query")
 
+    endpoint: Endpoint
+
+    # One of these is made for every request, so its base's is not called on the way.
     def __init__(
         self,
         op: str,
         method: str,
         key: str | None,
         query: str = "",
-        headers: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] = _NO_HEADERS,
         *,
         body: Body = b"",
         into: memoryview | None = None,
@@ -90,7 +80,11 @@ class Ask:
         self.limit = limit
         self.replayable = replayable
         self.condition = condition
-        self.write = method not in ("GET", "HEAD")
+
+    @property
+    def write(self) -> bool:
+        """Whether it changes anything."""
+        return self.method not in ("GET", "HEAD")
 
 
 def placed(error: StoreError, op: str, url: str) -> None:
@@ -204,29 +198,37 @@ class Client:
             StoreError: with `op`, `url`, `status`, `request_id` and `outcome`.
         """
         try:
-            endpoint = self._ready() or await self.endpoint()
-            engine = self._engine or self.engine
-            reply = await engine.send(endpoint.request(ask, time.time() + self._clock_offset))
-            if 200 <= reply.status < 300:  # noqa: PLR2004
-                self._bucket_seen = True
-                return reply
-            return await self._again(endpoint, ask, reply)
+            reply = await self.send(ask)
+            if not 200 <= reply.status < 300:  # noqa: PLR2004
+                reply = await self.again(ask, reply)
         except StoreError as error:
             placed(error, ask.op, self.locate(ask.key))
             raise
+        self._bucket_seen = True
+        return reply
 
-    async def _again(self, endpoint: Endpoint, ask: Ask, reply: Response) -> Response:
+    def send(self, ask: Ask) -> Coroutine[Any, Any, Response]:
+        """Send a request once; the answer is of whatever status."""
+        endpoint = self._ready()
+        if endpoint is None:
+            return self._send_when_ready(ask)
+        engine = self._engine or self.engine
+        return engine.send(endpoint.sign(ask, time.time() + self._clock_offset))
+
+    async def _send_when_ready(self, ask: Ask) -> Response:
+        endpoint = await self.endpoint()
+        return await self.engine.send(self._signed(endpoint, ask))
+
+    async def again(self, ask: Ask, reply: Response) -> Response:
         """Go on after a refusal: put right what it complains about, or raise what it says."""
         tried: set[str] = set()
         while True:
             status = reply.status
-            fault = await self._fault(endpoint, ask, status, reply)
-            if not await self._put_right(endpoint, status, reply.headers, fault, tried):
+            fault = await self._fault(ask.endpoint, ask, status, reply)
+            if not await self._put_right(ask.endpoint, status, reply.headers, fault, tried):
                 raise self._failure(ask, status, reply.headers, fault)
-            endpoint = await self.endpoint()
-            reply = await self.engine.send(self._request(endpoint, ask))
+            reply = await self._send_when_ready(ask)
             if 200 <= reply.status < 300:  # noqa: PLR2004
-                self._bucket_seen = True
                 return reply
 
     @asynccontextmanager
@@ -235,7 +237,7 @@ class Client:
         tried: set[str] = set()
         while True:
             endpoint = await self.endpoint()
-            async with self.engine.stream(self._request(endpoint, ask)) as reply:
+            async with self.engine.stream(self._signed(endpoint, ask)) as reply:
                 status, headers = reply.status, reply.headers
                 if 200 <= status < 300:  # noqa: PLR2004
                     self._bucket_seen = True
@@ -260,8 +262,8 @@ class Client:
             await engine.aclose()
         await self.credentials.aclose()
 
-    def _request(self, endpoint: Endpoint, ask: Ask) -> Request:
-        return endpoint.request(ask, time.time() + self._clock_offset)
+    def _signed(self, endpoint: Endpoint, ask: Ask) -> Ask:
+        return endpoint.sign(ask, time.time() + self._clock_offset)
 
     def _failure(
         self, ask: Ask, status: int, headers: Mapping[str, str], fault: wire.Fault
@@ -285,10 +287,10 @@ class Client:
         unclear = status in (400, 403) or (status == 404 and not self._bucket_seen)  # noqa: PLR2004
         if not unclear:
             return wire.Fault()
-        headers = {"range": "bytes=0-0"} if ask.key is not None else None
+        headers = {"range": "bytes=0-0"} if ask.key is not None else {}
         query = ask.query if ask.key is not None else "list-type=2&max-keys=0"
         again = Ask(ask.op, "GET", ask.key, query, headers, limit=wire.FAULT_MAX)
-        answer = await self.engine.send(self._request(endpoint, again))
+        answer = await self.engine.send(self._signed(endpoint, again))
         fault = wire.fault(answer.body) if answer.status == status else wire.Fault()
         self._bucket_seen |= fault.code == "NoSuchKey"
         return fault

@@ -10,7 +10,9 @@ import re
 from typing import TYPE_CHECKING
 
 from asyncstore.errors import ConfigurationError
-from asyncstore.http import Origin, Request
+from asyncstore.http import Origin
+from asyncstore.http.message import size_of
+from asyncstore.providers.s3.heads import HeadWriter
 from asyncstore.wire.sigv4 import (
     EMPTY_SHA256,
     UNSIGNED_PAYLOAD,
@@ -31,6 +33,7 @@ _AWS_REGION = re.compile(r"(?:[a-z]{2,3})(?:-[a-z]+)+-\d{1,2}")
 _AWS_HOST = re.compile(
     r"(?:.+\.)?s3[.-](?:dualstack\.)?([a-z0-9-]+)\.(?:vpce\.)?amazonaws\.com(?:\.cn)?"
 )
+_BODILESS = frozenset({"GET", "HEAD", "DELETE"})
 _SUFFIXES = {"cn": "amazonaws.com.cn"}
 
 
@@ -67,6 +70,7 @@ class Endpoint:
     __slots__ = (
         "_hash_payload",
         "_signer",
+        "_writer",
         "authority",
         "bucket",
         "creds",
@@ -99,6 +103,9 @@ class Endpoint:
         self.authority = self.origin.authority
         self.prefix = "/" if virtual else f"/{bucket}/"
         self._signer = self._make_signer() if creds.access_key else None
+        self._writer = None
+        if self._signer is not None:
+            self._writer = HeadWriter(self._signer, self.authority)
         far = base.scheme == "http" and not base.is_loopback
         if far and self._signer is not None and not settings.allow_http:
             raise ConfigurationError(
@@ -123,33 +130,29 @@ class Endpoint:
             return self.prefix if self.prefix == "/" else self.prefix[:-1]
         return self.prefix + encode_path(key)
 
-    def request(self, ask: Ask, now: float) -> Request:
-        """Return a signed request.
+    def sign(self, ask: Ask, now: float) -> Ask:
+        """Make a request one that can be sent, here and now; return it.
 
         Args:
             ask: what for.
             now: epoch seconds, as the service's clock shows them.
         """
-        key, query, headers, body = ask.key, ask.query, ask.headers, ask.body
+        method, key, query, body = ask.method, ask.key, ask.query, ask.body
         path = self.path(key) if key is None else self.prefix + encode_path(key)
-        if self._signer is not None:
-            payload = UNSIGNED_PAYLOAD
-            if self._hash_payload:
-                payload = payload_sha256(body) if body else EMPTY_SHA256
-            headers = self._signer.sign(
-                ask.method, self.authority, path, query, headers, now=now, payload=payload
-            )
-        return Request(
-            ask.method,
-            self.origin,
-            f"{path}?{query}" if query else path,
-            headers,
-            body=body,
-            into=ask.into,
-            length=ask.length,
-            limit=ask.limit,
-            replayable=ask.replayable,
+        ask.endpoint = self
+        ask.origin = self.origin
+        ask.target = f"{path}?{query}" if query else path
+        if self._writer is None:
+            ask.head = None
+            return ask
+        payload = UNSIGNED_PAYLOAD
+        if self._hash_payload:
+            payload = payload_sha256(body) if body else EMPTY_SHA256
+        length = size_of(body) if body or method not in _BODILESS else None
+        ask.head = self._writer.write(
+            method, path, query, ask.headers, now=now, length=length, payload=payload
         )
+        return ask
 
     def presign(
         self, method: str, key: str, headers: Mapping[str, str], *, now: float, expires: int

@@ -17,10 +17,10 @@ from asyncstore.errors import (
     StoreError,
 )
 from asyncstore.http import TooLongError
-from asyncstore.providers.s3.checksums import Check, told
+from asyncstore.providers.s3.checksums import HEADERS, Check, agree, told
 from asyncstore.providers.s3.client import Ask, placed
 from asyncstore.providers.s3.composite import fuller
-from asyncstore.types import Blob, ObjectMeta, Span
+from asyncstore.types import WHOLE, Blob, ObjectMeta, Span
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from asyncstore.http import Reply, Response
     from asyncstore.providers.s3.client import Client
     from asyncstore.providers.s3.composite import PartsCheck
+    from asyncstore.providers.s3.faults import Condition
 
 _CONTENT_RANGE = re.compile(r"bytes (\d{1,19})-(\d{1,19})/(\d{1,19})")
 _META = "x-amz-meta-"
@@ -68,15 +69,44 @@ def ranged(span: Span, /) -> Ranged | None:
 
 def quoted(etag: str | None) -> str | None:
     """Return an ETag with its quotes, which some servers leave out."""
-    if not etag or etag.startswith(('"', "W/")):
+    if not etag or etag[0] == '"' or etag[:2] == "W/":
         return etag or None
     return f'"{etag}"'
+
+
+class _Shape(NamedTuple):
+    """What the names of an answer's headers say.
+
+    Attributes:
+        metadata: of each header with the user's metadata, its name and what it is called there.
+        sums: those of `checksums.HEADERS` that are there.
+    """
+
+    metadata: list[tuple[str, str]]
+    sums: list[tuple[str, str]]
+
+
+_shapes: dict[tuple[str, ...], _Shape] = {}
+_SHAPES_MAX = 256
+
+
+def _make_shape(names: tuple[str, ...]) -> _Shape:
+    """Look at names, and remember what they say: a service sends the same ones again and again."""
+    shape = _Shape(
+        [(name, name[len(_META) :]) for name in names if name.startswith(_META)],
+        [(name, kind) for name, kind in HEADERS if name in names],
+    )
+    if len(_shapes) >= _SHAPES_MAX:
+        _shapes.clear()
+    _shapes[names] = shape
+    return shape
 
 
 def meta_of(key: str, headers: Mapping[str, str], size: int) -> ObjectMeta:
     """Return what an answer's headers say of an object."""
     get = headers.get
-    amazons = [name for name in headers if name[:6] == "x-amz-"]
+    names = tuple(headers)
+    metadata, sums = _shapes.get(names) or _make_shape(names)
     return ObjectMeta(
         key,
         size,
@@ -84,8 +114,8 @@ def meta_of(key: str, headers: Mapping[str, str], size: int) -> ObjectMeta:
         version=get("x-amz-version-id"),
         modified=get("last-modified"),
         content_type=get("content-type"),
-        metadata={name[11:]: headers[name] for name in amazons if name[:11] == _META},
-        checksums=told(headers) if amazons else {},
+        metadata={called: headers[name] for name, called in metadata} if metadata else {},
+        checksums=told(headers, sums) if sums else {},
     )
 
 
@@ -141,16 +171,21 @@ class Reading:
 
     def ask(self, into: memoryview | None = None) -> Ask | None:
         """Return the request; `None` where the size must be known first."""
+        checked = self.client.settings.checksums
+        if self.span is WHOLE and self.if_match is None:
+            return Ask(self.op, "GET", self.key, "", _VERIFY if checked else {}, into=into)
         plan = ranged(self.span)
         if plan is None:
             return None
         headers: dict[str, str] = {}
         if plan.header is not None:
             headers["range"] = plan.header
-        if self.client.settings.checksums and not self.span.start:
+        if checked and not self.span.start:
             headers["x-amz-checksum-mode"] = "ENABLED"
+        condition: Condition = None
         if self.if_match is not None:
             headers["if-match"] = self.if_match
+            condition = "source"
         return Ask(
             self.op,
             "GET",
@@ -158,7 +193,7 @@ class Reading:
             headers=headers,
             into=into,
             limit=plan.limit,
-            condition="source" if self.if_match is not None else None,
+            condition=condition,
         )
 
     async def narrowed(self) -> tuple[ObjectMeta, Reading | None]:
@@ -261,6 +296,7 @@ def _check_version(meta: ObjectMeta, if_match: str | None) -> None:
 
 async def get(reading: Reading, into: memoryview | None, *, most: int | None = None) -> Blob:
     """Read into one buffer; errors as in `Provider.get`."""
+    client = reading.client
     try:
         ask = reading.ask(into)
         if ask is None:
@@ -268,7 +304,9 @@ async def get(reading: Reading, into: memoryview | None, *, most: int | None = N
         if most is not None and (ask.limit is None or most < ask.limit):
             ask.limit = most
         try:
-            reply = await reading.client.call(ask)
+            reply = await client.send(ask)
+            if not 200 <= reply.status < 300:  # noqa: PLR2004
+                reply = await client.again(ask, reply)
         except StoreError as error:
             if ask.limit == most and isinstance(error, TooLongError):
                 return _announced(reading, error)
@@ -278,19 +316,33 @@ async def get(reading: Reading, into: memoryview | None, *, most: int | None = N
             raise
         if reading.is_empty_range(reply.status, reply.headers):
             return await _get_narrowed(reading, into)
-        blob, check = _received(reading, reply)
-        if check is not None and not check.is_quickly(blob.data):
-            proof = await fuller(reading.client, check, blob.meta, reply.headers)
-            await proof.add(blob.data)
-            proof.verify()
+        return _quickly(reading, reply) or await _thoroughly(reading, reply)
     except StoreError as error:
-        placed(error, reading.op, reading.client.locate(reading.key))
+        placed(error, reading.op, client.locate(reading.key))
         raise
-    return blob
 
 
-def _received(reading: Reading, reply: Response) -> tuple[Blob, Check | None]:
-    """Return what came, and what is still to verify it."""
+def _quickly(reading: Reading, reply: Response) -> Blob | None:
+    """Return what came, where it is a whole object that a quick checksum, if any, proves right."""
+    headers = reply.headers
+    if (
+        reply.status != _WHOLE
+        or reading.span is not WHOLE
+        or "content-length" not in headers  # which the engine held the body to
+        or "content-range" in headers
+    ):
+        return None
+    body = reply.body
+    meta = meta_of(reading.key, headers, len(body))
+    if reading.client.settings.checksums and not agree(meta.checksums, body):
+        return None
+    if reading.if_match is not None:
+        _check_version(meta, reading.if_match)
+    return Blob(body, meta)
+
+
+async def _thoroughly(reading: Reading, reply: Response) -> Blob:
+    """Return what came, once it is verified by all that is told of it."""
     headers, body = reply.headers, reply.body
     meta, start, count = reading.accept(reply.status, headers, None)
     check = reading.check(meta, headers, count)
@@ -299,7 +351,11 @@ def _received(reading: Reading, reply: Response) -> tuple[Blob, Check | None]:
         meta = meta.replace(size=len(body))
     elif count != len(body):
         raise IntegrityError(f"{len(body)} bytes came of {count}")
-    return Blob(body, meta, start=start), check
+    if check is not None:
+        proof = await fuller(reading.client, check, meta, headers)
+        await proof.add(body)
+        proof.verify()
+    return Blob(body, meta, start=start)
 
 
 def _announced(reading: Reading, error: TooLongError) -> Blob:
@@ -311,7 +367,7 @@ def _announced(reading: Reading, error: TooLongError) -> Blob:
 def _refuse_whole(reading: Reading, ask: Ask, error: StoreError) -> None:
     """Say what it means where the buffer or the limit fits a range, and the whole came."""
     is_long = isinstance(error, InvalidSpanError | TooLongError)
-    if is_long and error.status == _WHOLE and "range" in (ask.headers or {}):
+    if is_long and error.status == _WHOLE and "range" in ask.headers:
         other = IntegrityError("the service ignored the range that was asked for", status=200)
         raise other.at(reading.op, reading.client.locate(reading.key)) from None
 

@@ -133,7 +133,7 @@ class S3Upload:
         self._check_open("put_part")
         ask = Ask("put_part", "PUT", self.key, self._query(partNumber=str(number)))
         reply = await send_checked(self._client, self._facts, ask, data)
-        self.keep(number, len(data), reply.headers.get("etag", ""), (ask.headers or {}).get(CRC))
+        self.keep(number, len(data), reply.headers.get("etag", ""), ask.headers.get(CRC))
 
     def keep(self, number: int, size: int, etag: str, crc: str | None) -> None:
         """Note a part that the service has."""

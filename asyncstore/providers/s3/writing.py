@@ -94,7 +94,7 @@ async def send_checked(client: Client, facts: Facts, ask: Ask, data: Buffer) -> 
     Raises:
         IntegrityError: the acknowledgement lacks an ETag, or tells another checksum.
     """
-    given = ask.headers or {}
+    given = ask.headers
     ask.body = data
     while True:
         sums = await checksum_headers(facts, data) if client.settings.checksums else {}
@@ -152,7 +152,7 @@ async def put(
         headers |= more
     ask = Ask("put", "PUT", key, headers=headers, replayable=condition is None, condition=condition)
     reply = await send_checked(client, await probes.facts(), ask, data)
-    crc = ask.headers.get(CRC) if ask.headers else None
+    crc = ask.headers.get(CRC)
     return ObjectMeta(
         key,
         len(data),

@@ -1,0 +1,145 @@
+"""The heads of signed requests, each written in one go.
+
+Theory of operation. Within one second, the requests of one kind (a method, a list of header
+names) differ in a path, a query, some values and a signature. All else is written once, into two
+texts with places for those: the canonical request, which is hashed, and the head, which is sent.
+
+What comes out is what `request_head` makes of what `Signer.sign` returns; a test holds the two to
+each other. What is out of the ordinary, such as spaces to fold, takes that way.
+"""
+
+from __future__ import annotations
+
+from operator import itemgetter
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from asyncstore.http.head import request_head
+from asyncstore.wire.sigv4 import UNSIGNED_PAYLOAD
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from asyncstore.wire.sigv4 import Signer
+
+_NO_HEADERS: Mapping[str, str] = MappingProxyType({})
+_FORMS_MAX = 256  # users may invent metadata's names
+
+
+class _Form(NamedTuple):
+    """What the requests of one kind have in common, within one second.
+
+    Attributes:
+        pick: returns headers' values, in the order of the places for them.
+        canonical: with places for the path, the query and the values.
+        head: with places for the target, the values, the signature and, with a body, its length.
+    """
+
+    pick: Callable[[Mapping[str, str]], tuple[str, ...]]
+    canonical: str
+    head: str
+
+
+class HeadWriter:
+    """Writes the heads of one endpoint's signed requests.
+
+    Args:
+        signer: of the keys.
+        authority: the `Host` header.
+    """
+
+    __slots__ = ("_authority", "_forms", "_moment", "_second", "_signer")
+
+    def __init__(self, signer: Signer, authority: str) -> None:
+        self._signer = signer
+        self._authority = authority
+        self._forms: dict[tuple[Any, ...], _Form] = {}
+        self._second = -1
+        self._moment = signer.moment(0.0)
+
+    def write(
+        self,
+        method: str,
+        path: str,
+        query: str = "",
+        headers: Mapping[str, str] = _NO_HEADERS,
+        *,
+        now: float,
+        length: int | None = None,
+        payload: str = UNSIGNED_PAYLOAD,
+    ) -> bytes:
+        """Return a request's head, signed.
+
+        Args:
+            method, path, query, headers, now, payload: as in `Signer.sign`.
+            length: of the body in bytes, or `None` where none is told.
+
+        Raises:
+            ConfigurationError: a header's name or value cannot be sent.
+        """
+        if int(now) != self._second:
+            self._forms.clear()
+            self._moment = self._signer.moment(now)
+            self._second = int(now)
+        kind = (method, length is None, *headers) if headers else (method, length is None)
+        form = self._forms.get(kind)
+        if form is None:
+            form = self._make_form(kind, headers)
+        values = form.pick(headers) if headers else ()
+        target = f"{path}?{query}" if query else path
+        if payload is not UNSIGNED_PAYLOAD or (headers and not _is_plain("|".join(values))):
+            signed = self._signer.sign(
+                method, self._authority, path, query, headers, now=now, payload=payload
+            )
+            return request_head(method, target, self._authority, signed, length or 0)
+        signature = self._moment.signature(form.canonical % (path, query, *values))
+        if length is None:
+            return (form.head % (target, *values, signature)).encode()
+        return (form.head % (target, *values, signature, length)).encode()
+
+    def _make_form(self, kind: tuple[Any, ...], headers: Mapping[str, str]) -> _Form:
+        """Write what does not change, with a place for what does; once per second and kind."""
+        method, bodiless = kind[:2]
+        # What cannot be sent is refused here, as for any other request.
+        request_head(method, "/", self._authority, headers, 0)
+        names = sorted(headers)
+        fixed = self._signer.headers(self._moment, UNSIGNED_PAYLOAD)
+        values = {_literal(name): "%s" for name in names}
+        values |= {name: _literal(value) for name, value in fixed.items()}
+        host = _literal(self._authority)
+        signed = sorted({**values, "host": host}.items())
+        listed = ";".join(name for name, _ in signed)
+        lines = "".join(f"{name}:{value}\n" for name, value in signed)
+        form = _Form(
+            _picker(names),
+            f"{method}\n%s\n%s\n{lines}\n{listed}\n{UNSIGNED_PAYLOAD}",
+            f"{method} %s HTTP/1.1\r\nhost: {host}\r\n"
+            + "".join(f"{name}: {value}\r\n" for name, value in values.items())
+            + f"authorization: {_literal(self._moment.prefix)}{listed}, Signature=%s\r\n"
+            + ("\r\n" if bodiless else "content-length: %d\r\n\r\n"),
+        )
+        if len(self._forms) >= _FORMS_MAX:
+            self._forms.clear()
+        self._forms[kind] = form
+        return form
+
+
+def _literal(text: str) -> str:
+    return text.replace("%", "%%")
+
+
+def _picker(names: list[str]) -> Callable[[Mapping[str, str]], tuple[str, ...]]:
+    if len(names) == 1:  # of which itemgetter would make no tuple
+        name = names[0]
+        return lambda headers: (headers[name],)
+    return itemgetter(*names) if names else lambda _: ()
+
+
+def _is_plain(joined: str) -> bool:
+    """Whether values, joined by bars, are sent and signed as they stand."""
+    return (
+        joined.isascii()
+        and joined.isprintable()
+        and not ("  " in joined or "| " in joined or " |" in joined)
+        and joined[:1] != " " != joined[-1:]
+    )
