@@ -31,6 +31,8 @@ CANARY_PASSWORD = f"{MARK}PasswordNobodyShouldSee03"
 """A password, client secret or refresh token."""
 
 _LEAST = 8
+_STRIDE = 4
+_PIECE = _LEAST - _STRIDE + 1
 _MOST_DEEP = 50
 
 
@@ -50,8 +52,8 @@ def _forms(secret: str) -> Iterator[str]:
 
 
 _guarded: set[str] = set()
-_forms_of_all: dict[str, None] = {}
-_pattern = re.compile("")
+_pieces: dict[str, list[tuple[int, str]]] = {}
+_rest = re.compile("[A-Za-z0-9+/=%_-]*")
 
 
 def guard(secret: str, /) -> str:
@@ -60,14 +62,14 @@ def guard(secret: str, /) -> str:
     Args:
         secret: at least 8 characters, of which none is found elsewhere by chance.
     """
-    global _pattern  # noqa: PLW0603 - one pattern for the process, as there is one output
     if len(secret) < _LEAST:
         raise ValueError(f"a secret of fewer than {_LEAST} characters is found everywhere")
     if secret not in _guarded:
         _guarded.add(secret)
-        _forms_of_all.update(dict.fromkeys(_forms(secret)))
-        forms = "|".join(map(re.escape, _forms_of_all))
-        _pattern = re.compile(f"(?:{forms})[A-Za-z0-9+/=%_-]*")
+        for form in dict.fromkeys(_forms(secret)):
+            for offset in range(_STRIDE):
+                piece = form[offset : offset + _PIECE]
+                _pieces.setdefault(piece, []).append((offset, form))
     return secret
 
 
@@ -78,12 +80,44 @@ def find(text: str | bytes, /) -> str | None:
     """Return what surrounds the first secret in `text`, itself masked, or `None`."""
     if isinstance(text, bytes):
         text = text.decode("latin-1")
-    found = _pattern.search(text)
-    if found is None:
+    span = next(_spans(text), None)
+    if span is None:
         return None
-    before = text[max(0, found.start() - 60) : found.start()]
-    after = _pattern.sub("<SECRET>", text[found.end() : found.end() + 200])[:60]
-    return f"{before}<SECRET>{after}"
+    start, end = span
+    return f"{text[max(0, start - 60) : start]}<SECRET>{_masked(text[end : end + 200])[:60]}"
+
+
+def _masked(text: str) -> str:
+    kept, at = "", 0
+    for start, end in _spans(text):
+        kept += f"{text[at:start]}<SECRET>"
+        at = end
+    return kept + text[at:]
+
+
+def _spans(text: str) -> Iterator[tuple[int, int]]:
+    """Yield where secrets begin and end, with the letters and digits that follow.
+
+    Hundreds are guarded in a long run: what this takes does not grow with them. Pieces are cut
+    from the text at every fourth character, so that one lies in each form, at one of the first
+    four places in it; those of the forms are looked up.
+    """
+    after = 0
+    for at in range(0, len(text) - _PIECE + 1, _STRIDE):
+        candidates = _pieces.get(text[at : at + _PIECE])
+        if candidates is None:
+            continue
+        found = [
+            (at - offset, at - offset + len(form))
+            for offset, form in candidates
+            if at - offset >= after and text.startswith(form, at - offset)
+        ]
+        if found:
+            start, end = min(found, key=lambda span: (span[0], -span[1]))
+            rest = _rest.match(text, end)
+            assert rest is not None  # it matches nothing, too
+            after = rest.end()
+            yield start, after
 
 
 def told(error: BaseException, /) -> Iterator[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import secrets
 from urllib.parse import quote
 
 import pytest
@@ -142,6 +143,31 @@ def test_a_guarded_secret_is_found_quoted_and_escaped(secret):
 
     assert canary.find(f"x={quote(secret, safe='')}")
     assert canary.find(repr(secret) if "\\" not in secret else secret)
+
+
+@pytest.mark.parametrize("after", ["", " after"])
+@pytest.mark.parametrize("before", range(9))
+def test_a_secret_is_found_wherever_it_stands(before, after):
+    secret = canary.guard("8q;ch~rs")
+
+    assert canary.find("x" * before + secret + after) == "x" * before + f"<SECRET>{after}"
+    assert canary.find("x" * before + secret[:-1] + after) is None
+
+
+def test_every_secret_that_follows_is_masked_too():
+    first, second = canary.guard("1st+zq7v"), canary.guard("1st+zq7v, 2nd")
+
+    place = canary.find(f"a {second}\n{CANARY_SECRET.encode().hex()} {first}, b")
+
+    assert place == "a <SECRET>\n<SECRET> <SECRET>, b"
+
+
+def test_a_thousand_secrets_are_found_among_each_other():
+    made = [canary.guard(f"{secrets.token_hex(4)}/{secrets.token_urlsafe(9)}") for _ in range(1000)]
+
+    for secret in made:
+        assert canary.find(f"\0{base64.b64encode(secret.encode()).decode()}\0")
+        assert canary.find(f"{secret.swapcase()}{secret}") == f"{secret.swapcase()}<SECRET>"
 
 
 def test_a_short_secret_cannot_be_guarded():
