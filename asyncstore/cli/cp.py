@@ -88,7 +88,10 @@ async def cp(options: Options, output: Output, paths: Sequence[str], **how: Any)
     examples=[
         ("asyncstore mv s3://bucket/a.txt s3://bucket/b.txt", "rename an object"),
         ("asyncstore mv -r photos s3://bucket/photos", "move a local folder to a bucket"),
-        ("asyncstore mv -r --dry-run s3://bucket/photos gs://bucket/photos", "show what would be done"),
+        (
+            "asyncstore mv -r --dry-run s3://bucket/photos gs://bucket/photos",
+            "show what would be done",
+        ),
     ],
 )
 @copy_options

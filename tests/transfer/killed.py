@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import signal
 import sys
 import traceback
 from pathlib import Path
@@ -16,12 +17,29 @@ from pathlib import Path
 import aiobotocore.session  # noqa: F401 - once, not in every child
 
 from asyncstore import open_store
-from asyncstore.providers import s3  # noqa: F401
+from asyncstore.providers import hub, s3  # noqa: F401
 from asyncstore.store._transfers import transfer as moved
 from asyncstore.transfer import large, one
+from asyncstore.transfer.record import Record
+
+
+def dies(count):
+    """Be killed when so many parts were recorded."""
+    part = Record.part
+
+    def record(self, key, number, value):
+        nonlocal count
+        part(self, key, number, value)
+        count -= 1
+        if not count:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    Record.part = record
 
 
 async def transfer(told):
+    if told.get("parts"):
+        dies(told["parts"])
     one.SMALL, large.PART = told["small"], told["part"]
     async with open_store(told["path"], **told["options"]) as store:
         if told["way"] == "download":
@@ -29,6 +47,9 @@ async def transfer(told):
         elif told["way"] == "move":
             async with open_store(told["folder"], durability="deferred") as folder:
                 report = await moved(folder, store / "data", "moved", move=True)
+        elif told["way"] == "sync":
+            async with open_store(told["to"], **told["to_options"]) as target:
+                report = await store.sync(target)
         else:
             report = await store.upload(told["folder"], "data")
     return json.dumps(report.as_dict())

@@ -3,22 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import random
-import select
-import signal
-import subprocess
-import sys
 import time
-from contextlib import suppress
-from pathlib import Path
 
 import pytest
 
 from tests.transfer.conftest import fill, tree
 
-KILLED = Path(__file__).with_name("killed.py")
 MiB = 1 << 20
 KILLS = 100
 MOVES = 10
@@ -28,64 +20,6 @@ def files():
     draw = random.Random(5)
     small = {f"d{n % 7}/{n:03}": draw.randbytes(draw.randint(0, 3_000)) for n in range(40)}
     return {"a-large": os.urandom(12 * MiB + 1)} | small
-
-
-class Killer:
-    """Runs transfers, and kills them.
-
-    Attributes:
-        told: what the next one is to do.
-    """
-
-    def __init__(self, process, told):
-        self._process = process
-        self.told = told
-
-    def run(self, seconds=None):
-        """Kill a transfer after so long; return its report if it had ended before."""
-        report = Path(self.told["report"])
-        report.unlink(missing_ok=True)
-        self._process.stdin.write(json.dumps(self.told) + "\n")
-        pid = int(self._process.stdout.readline())
-        if seconds is not None:
-            ended, _, _ = select.select([self._process.stdout], [], [], seconds)
-            if not ended:
-                with suppress(ProcessLookupError):  # it has ended by itself just now
-                    os.kill(pid, signal.SIGKILL)
-        status = int(self._process.stdout.readline())
-        assert status in (0, signal.SIGKILL)
-        return json.loads(report.read_text()) if status == 0 else None
-
-    def run_to_the_end(self):
-        report = self.run()
-        assert report["failed"] == []
-        return report
-
-
-@pytest.fixture
-def killer(told):
-    with subprocess.Popen(
-        [sys.executable, "-u", KILLED],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        bufsize=1,
-    ) as process:
-        yield Killer(process, told)
-        assert process.stdin is not None
-        process.stdin.close()
-
-
-@pytest.fixture
-def told(tmp_path):
-    return {
-        "path": str(tmp_path / "store"),
-        "options": {},
-        "folder": str(tmp_path / "folder"),
-        "small": MiB,
-        "part": MiB,
-        "report": str(tmp_path / "report"),
-    }
 
 
 @pytest.fixture
