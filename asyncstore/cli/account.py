@@ -44,6 +44,36 @@ async def register(
 
 
 @command(
+    "unregister",
+    examples=[
+        (
+            "asyncstore unregister --password-stdin < password.txt",
+            "end one's account, with the organisation of the same name",
+        ),
+    ],
+)
+@secret_option("--password-stdin", "password", "Password")
+@hub_options
+async def unregister(options: Options, output: Output, *, password: Secret) -> None:
+    """End one's own account at a hub, and every token and role with it.
+
+    The password is asked for without echo. Data sets are removed or moved to another organisation
+    before, and an organisation is left to somebody else who is its administrator.
+    """
+    from asyncstore.providers.hub import login as kept  # noqa: PLC0415 - help needs no HTTP
+
+    async with hub_api(options) as api:
+        me = await api.me()
+        await api.delete_user(me.username, password=password)
+        hub = api.hub
+    found = await asyncio.to_thread(kept.load)
+    if found is not None and (found.url, found.username) == (hub.url, me.username):
+        await asyncio.to_thread(kept.save, kept.Login(found.url))
+    record = {"type": "unregistered", "hub": hub.url, "username": me.username}
+    output.result(f"removed {me.username} of {hub.url}", record)
+
+
+@command(
     "login",
     examples=[
         (

@@ -11,7 +11,7 @@ import click
 
 import asyncstore
 from asyncstore.cli import exits
-from asyncstore.cli.account import login, logout, register, whoami
+from asyncstore.cli.account import login, logout, register, unregister, whoami
 from asyncstore.cli.cat import cat
 from asyncstore.cli.cp import cp, mv
 from asyncstore.cli.creds import creds
@@ -62,7 +62,7 @@ def app() -> None:
 
 _COMMANDS = (
     *(ls, cat, head, cp, mv, sync, verify, rm, du, presign),
-    *(register, login, logout, whoami, tokens, creds, org, hub),
+    *(register, unregister, login, logout, whoami, tokens, creds, org, hub),
     *(demo, doctor),
 )
 for _command in _COMMANDS:

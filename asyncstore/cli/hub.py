@@ -27,6 +27,24 @@ _TERMS_MAX = 20_000
 
 
 @command(
+    "remove-user",
+    examples=[("asyncstore hub remove-user zoe", "end somebody's account, as the administrator")],
+)
+@click.argument("username", metavar="NAME")
+@hub_options
+async def remove_user(options: Options, output: Output, username: str) -> None:
+    """Remove somebody from a hub, with every token and role, as its administrator.
+
+    The organisation of the same name goes too; where data sets are in it, nothing is done. One's
+    own account ends by `asyncstore unregister`.
+    """
+    async with hub_api(options) as api:
+        await api.delete_user(username)
+    record = {"type": "removed", "username": username}
+    output.result(f"removed {username}", record)
+
+
+@command(
     "bootstrap",
     examples=[
         (
@@ -249,4 +267,12 @@ def _ask_for_name(name: str) -> None:
         raise click.UsageError("that is another name; nothing was agreed to")
 
 
-hub = group("hub", "A hub of one's own, and what a hub asks for.", serve, bootstrap, terms, agree)
+hub = group(
+    "hub",
+    "A hub of one's own, and what a hub asks for.",
+    serve,
+    bootstrap,
+    remove_user,
+    terms,
+    agree,
+)

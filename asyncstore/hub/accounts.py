@@ -120,20 +120,28 @@ async def _rehash(hub: Hub, user: User, password: str) -> None:
             kept.password = hashed
 
 
+async def prove(hub: Hub, caller: Caller, password: str) -> None:
+    """Make sure that a password is the caller's.
+
+    Raises:
+        Refusal: 401, it is not; 429, too many tries.
+    """
+    account = caller.username.lower()
+    hub.by_account.take(account)
+    async with hub.database.reading() as session:
+        user = await session.get_one(User, caller.user_id)
+    if not await hub.passwords.verify(user.password, password):
+        raise not_signed_in(_WRONG)
+    hub.by_account.give_back(account)
+
+
 async def change_password(hub: Hub, caller: Caller, *, current: str, new: str) -> None:
     """Set the caller's password; every other token of theirs is revoked.
 
     Raises:
         Refusal: 401, the current password is wrong; 429, too many tries.
     """
-    caller.may_write()
-    account = caller.username.lower()
-    hub.by_account.take(account)
-    async with hub.database.reading() as session:
-        user = await session.get_one(User, caller.user_id)
-    if not await hub.passwords.verify(user.password, current):
-        raise not_signed_in(_WRONG)
-    hub.by_account.give_back(account)
+    await prove(hub, caller.may_write(), current)
     hashed = await hub.passwords.hash(new)
     async with hub.database.writing() as session:
         kept = await session.get_one(User, caller.user_id, with_for_update=True)

@@ -343,6 +343,18 @@ async def connect(
             raise conflict("There is a data set of that name.") from None
 
 
+async def clear(hub: Hub, session: AsyncSession, organization: Organization) -> bool:
+    """Give up an organisation's places that nobody wrote to; whether there is anything else."""
+    found = await session.scalars(
+        select(Dataset).where(Dataset.organization_id == organization.id).with_for_update()
+    )
+    for one in found.all():
+        if one.registered or await _holds_bytes(hub, one):
+            return True
+        await session.execute(delete(Dataset).where(Dataset.id == one.id))
+    return False
+
+
 async def sweep(hub: Hub) -> None:
     """Remove what earlier runs left: bytes of deleted data sets, and places nobody wrote to."""
     await _remove_doomed(hub)

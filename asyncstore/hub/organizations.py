@@ -10,7 +10,7 @@ from sqlalchemy.exc import IntegrityError
 
 from asyncstore.hub import accounts, names
 from asyncstore.hub.faults import conflict, not_allowed, not_there
-from asyncstore.hub.models import Credential, Dataset, Event, Member, Organization, User
+from asyncstore.hub.models import Event, Member, Organization, User
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -103,25 +103,6 @@ async def make(hub: Hub, session: AsyncSession, caller: Caller, name: str) -> No
     hub.note(session, caller, "organization.made", name, within=made)
 
 
-async def remove(hub: Hub, caller: Caller, name: str) -> None:
-    """Remove an organisation that has neither data sets nor credentials.
-
-    Raises:
-        Refusal: 403, it takes an administrator; 404; 409, it is not empty, or a user's own.
-    """
-    async with hub.database.writing() as session:
-        found = (await standing(session, caller, name)).require("admin")
-        if await session.scalar(select(User.id).where(User.folded == found.folded)):
-            raise conflict("This is a user's own organization; it stays as long as they do.")
-        for kept, what in ((Dataset, "data sets"), (Credential, "credentials")):
-            if await session.scalar(
-                select(func.count()).select_from(kept).where(kept.organization_id == found.id)
-            ):
-                raise conflict(f"The organization has {what}; remove them first.")
-        hub.note(session, caller, "organization.removed", name, within=found)
-        await session.delete(found)
-
-
 async def members(hub: Hub, caller: Caller, name: str) -> Sequence[tuple[str, str]]:
     """Return the members' names with their roles, sorted."""
     async with hub.database.reading() as session:
@@ -150,7 +131,7 @@ async def set_member(hub: Hub, caller: Caller, name: str, username: str, role: s
             session.add(Member(organization_id=here.id, user_id=user.id, role=role))
         else:
             if role != "admin":
-                await _keep_one_admin(session, here, kept)
+                await keep_one_admin(session, here, kept)
             kept.role = role
         hub.note(session, caller, "member.set", f"{username} {role}", within=here)
     hub.watch.forget()
@@ -174,7 +155,7 @@ async def remove_member(hub: Hub, caller: Caller, name: str, username: str) -> N
         kept = await session.get(Member, (here.id, user.id))
         if kept is None:
             raise not_there("member")
-        await _keep_one_admin(session, here, kept)
+        await keep_one_admin(session, here, kept)
         await session.delete(kept)
         hub.note(session, caller, "member.removed", username, within=here)
     hub.watch.forget()
@@ -196,14 +177,14 @@ async def events(
         return (await session.scalars(asked.order_by(Event.id.desc()).limit(limit))).all()
 
 
-async def _lock(session: AsyncSession, organization: Organization) -> None:
-    """Wait for others who change the same organisation's members."""
-    await session.refresh(organization, with_for_update=True)
-
-
-async def _keep_one_admin(
+async def keep_one_admin(
     session: AsyncSession, organization: Organization, leaving: Member
 ) -> None:
+    """Let a member leave, or have a lower role.
+
+    Raises:
+        Refusal: 409, nobody else is administrator.
+    """
     if leaving.role != "admin":
         return
     others = await session.scalar(
@@ -217,3 +198,8 @@ async def _keep_one_admin(
     )
     if not others:
         raise conflict("An organization keeps at least one administrator.")
+
+
+async def _lock(session: AsyncSession, organization: Organization) -> None:
+    """Wait for others who change the same organisation's members."""
+    await session.refresh(organization, with_for_update=True)

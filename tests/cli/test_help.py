@@ -18,7 +18,7 @@ from asyncstore.cli.reference import reference
 from asyncstore.errors import AlreadyExistsError, NotFoundError, PermissionDeniedError
 from asyncstore.testing.canary import CANARY_SECRET
 from asyncstore.testing.google_standins import ACCOUNT, private_key_pem
-from asyncstore.testing.hubs import PASSWORD, RealHub
+from asyncstore.testing.hubs import ADMINISTRATOR, PASSWORD, RealHub
 
 ROOT = Path(__file__).parents[2]
 COMMANDS = dict(leaves(app))
@@ -101,6 +101,11 @@ def signed_in(request, words, hub):
     if words[1:3] == ["hub", "bootstrap"]:
         new = request.getfixturevalue("new_hub")
         return {"ASYNCSTORE_HUB_URL": new.url, "CODE": new.code}
+    if words[1] == "unregister":
+        return {"ACTIVELOOP_TOKEN": hub.person("leaver")}
+    if words[1:3] == ["hub", "remove-user"]:
+        hub.person(words[3])
+        return {"ACTIVELOOP_TOKEN": hub.tokens[ADMINISTRATOR]}
     if words[1] not in OF_A_HUB and "hub://acme" not in words:
         return {}
     for name in ("ann", "eve", "mallory"):

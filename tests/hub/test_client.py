@@ -23,7 +23,7 @@ from asyncstore.errors import (
     UnauthenticatedError,
 )
 from asyncstore.testing.canary import guard
-from asyncstore.testing.hubs import PASSWORD, RealHub
+from asyncstore.testing.hubs import ADMINISTRATOR, PASSWORD, RealHub
 
 
 @pytest.fixture(params=["asyncio", "trio"])
@@ -221,6 +221,26 @@ def test_a_person_signs_in_works_shares_and_signs_out(shell, tmp_path):
     shell("cat", "hub://vera/set/a/file", code=4)
     shell.environment["ACTIVELOOP_TOKEN"] = token
     shell("cat", "hub://vera/set/a/file", code=4)
+
+
+def test_a_person_leaves_and_is_nobody_from_then_on(real_hub, shell):
+    given = {"stdin": f"{PASSWORD}\n"}
+    shell("register", "--hub", shell.url, "--password-stdin", "lena", "l@example.org", **given)
+    shell("login", "--hub", shell.url, "--password-stdin", "lena", **given)
+    shell("org", "create", "lenas")
+    _, err = shell("unregister", "--password-stdin", code=5, **given)
+    assert "keeps at least one administrator" in err
+    shell("org", "delete", "lenas")
+    shell("unregister", "--password-stdin", stdin="not the password", code=4)
+    assert shell("unregister", "--password-stdin", **given)[0] == f"removed lena of {shell.url}\n"
+    assert shell("whoami")[0] == f"nobody at {shell.url}\n"
+    shell("login", "--hub", shell.url, "--password-stdin", "lena", code=4, **given)
+
+    real_hub.person("liam")
+    shell("hub", "remove-user", "liam", code=4)
+    shell.environment["ACTIVELOOP_TOKEN"] = real_hub.tokens[ADMINISTRATOR]
+    shell("hub", "remove-user", "liam")
+    shell("hub", "remove-user", "liam", code=3)
 
 
 def test_terms_are_shown_and_agreed_to_before_a_data_set_opens(real_hub, shell):

@@ -63,6 +63,8 @@ ROWS = {
     ("GET", "/healthz"): Row("open", changes=False),
     ("POST", f"{API}/bootstrap"): Row("open", 409, user() | {"code": "x"}, changes=False),
     ("POST", f"{API}/users"): Row("open", 409, user("Acme"), changes=False),
+    # Of administrators of the hub, which none of these is, and of oneself.
+    ("DELETE", f"{API}/users/{{username}}"): Row("writer", 404, changes=False),
     ("POST", f"{API}/login"): Row(
         "open", 200, {"username": "bystander", "password": PASSWORD}, changes=False
     ),

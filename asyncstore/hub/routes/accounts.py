@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
-from asyncstore.hub import accounts, bootstrap, organizations
+from asyncstore.hub import accounts, bootstrap, ending, organizations
 from asyncstore.hub.routes.models import (
     BootstrapSaid,
     FirstUser,
@@ -15,6 +15,7 @@ from asyncstore.hub.routes.models import (
     NewUser,
     OwnToken,
     PasswordAsked,
+    RemovalAsked,
     TokenAsked,
     TokenMade,
     TokenSaid,
@@ -56,6 +57,18 @@ async def register(body: NewUser, hub: TheHub, caller: TheCaller, request: TheRe
             hub, session, caller, username=body.username, email=body.email, hashed=hashed
         )
         return request.told(UserSaid(username=user.name, email=user.email))
+
+
+@router.delete("/users/{username}", status_code=204)
+async def remove_user(
+    username: AnyName, hub: TheHub, caller: TheCaller, body: RemovalAsked | None = None
+) -> None:
+    """Remove oneself, with one's password, or as an administrator of the hub somebody else.
+
+    Their own organisation goes with them, and has no data sets any more.
+    """
+    password = None if body is None else body.password
+    await ending.remove_user(hub, caller, username, password=password)
 
 
 @router.post("/login")

@@ -92,6 +92,12 @@ class PasswordAsked(Body):
     new: NewPassword
 
 
+class RemovalAsked(Body):
+    """A removal of oneself."""
+
+    password: Password
+
+
 class MembershipSaid(Body):
     """An organisation and the caller's role in it."""
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query
 
-from asyncstore.hub import organizations
+from asyncstore.hub import ending, organizations
 from asyncstore.hub.routes.models import (
     EventSaid,
     EventsSaid,
@@ -45,7 +45,7 @@ async def list_mine(hub: TheHub, caller: TheCaller) -> OrganizationsSaid:
 @router.delete("/{organization}", status_code=204)
 async def remove(organization: OrganizationName, hub: TheHub, caller: TheCaller) -> None:
     """Remove an organisation without data sets and credentials."""
-    await organizations.remove(hub, caller.may_write(), organization)
+    await ending.remove_organization(hub, caller.may_write(), organization)
 
 
 @router.get("/{organization}/members")

@@ -141,6 +141,16 @@ class HubAPI:
         reply = await self._make(_at("users"), document, password=password)
         return _text(reply, "username")
 
+    async def delete_user(self, username: str, *, password: Secret | None = None) -> None:
+        """Remove oneself, with one's password, or as an administrator of the hub somebody else.
+
+        Raises:
+            PreconditionError: data sets are in their own organisation, or nobody else is
+                administrator of another one or of the hub.
+        """
+        document = None if password is None else {"password": password.reveal()}
+        await self._client.send("DELETE", _at("users", username), document)
+
     async def login(self, username: str, password: Secret, *, expires_in: float | None) -> Session:
         """Sign in for a time in seconds; `None` is as long as the hub has it, 1000 hours."""
         document: dict[str, Any] = {"username": username}
