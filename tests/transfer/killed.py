@@ -34,7 +34,7 @@ def dies(count):
         if not count:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    Record.part = record
+    Record.part = record  # type: ignore[method-assign]
 
 
 async def transfer(told):

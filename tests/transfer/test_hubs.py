@@ -8,6 +8,7 @@ import os
 import random
 import time
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 
@@ -41,7 +42,7 @@ class DataSet:
     """A data set of a hub, and how it is reached."""
 
     path: str
-    options: dict[str, str]
+    options: dict[str, Any]
 
     def open(self, **more):
         return open_store(self.path, **self.options, **more)
@@ -144,7 +145,7 @@ def test_a_rerun_on_a_hub_reads_and_writes_nothing(dataset, tmp_path, small):
     place = dataset()
 
     async def run():
-        events = []
+        events: list[Any] = []
         async with place.open(trace=events.append) as store:
             assert (await store.upload(tmp_path / "from", "x")).copied == len(FILES)
             assert (await store.download("x", tmp_path / "to")).copied == len(FILES)

@@ -124,8 +124,8 @@ def test_a_killed_move_loses_nothing_at_any_moment_and_is_continued(s3, killer, 
     draw = random.Random(11)
     fill(folder, there)
     whole = killer.run_to_the_end()["seconds"]
-    resumed = kills = 0
-    while kills < MOVES or not resumed:
+    kills = 0
+    while kills < MOVES:
         there = {key: os.urandom(len(data)) for key, data in there.items()}
         fill(folder, there)
         report = None
@@ -135,7 +135,14 @@ def test_a_killed_move_loses_nothing_at_any_moment_and_is_continued(s3, killer, 
             whole *= 1.2 if report is None else 0.6
             here = tree(folder)
             assert here | asyncio.run(found(there.keys() - here.keys())) == there
-        resumed += report["resumed"]
         assert report["failed"] == []
         assert here == {}
         assert s3.uploads() == []
+    there = {key: os.urandom(len(data)) for key, data in there.items()}
+    fill(folder, there)
+    told["parts"] = 1  # of the large one, when it is to be killed
+    assert killer.run() is None
+    told["parts"] = None
+    assert tree(folder) == there
+    assert killer.run_to_the_end()["resumed"] == 1
+    assert tree(folder) == {}
