@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 
 from asyncstore.errors import InvalidPathError
-from asyncstore.hub import datasets, managed
+from asyncstore.hub import managed, seeing
 from asyncstore.hub.faults import Refusal, invalid, not_allowed
 from asyncstore.hub.models import Acceptance
 from asyncstore.hub.storage import Grant
@@ -56,7 +56,7 @@ async def hand_out(
 
     Raises:
         Refusal: 403, they may not write, have not agreed to its terms, or are nobody and it is
-            not public; 404, as `datasets.see`.
+            not public; 404, as `seeing.see`.
     """
     async with hub.database.reading() as session:
         seen = await _seen(session, caller, organization, name)
@@ -65,7 +65,7 @@ async def hand_out(
         raise not_allowed("You don't have permission to see this data set. Sign in first.")
     if seen is None:
         async with hub.database.writing() as session:
-            seen = await datasets.see_or_set_aside(hub, session, caller, organization, name)
+            seen = await seeing.see_or_set_aside(hub, session, caller, organization, name)
     mode = _mode(seen, wanted)
     await _check_agreement(hub, caller, seen)
     await hub.log.write(
@@ -104,14 +104,14 @@ async def sign_address(
         expires: seconds; `presign_lifetime` at most.
 
     Raises:
-        Refusal: 404, as `datasets.see`; 422, the key is none.
+        Refusal: 404, as `seeing.see`; 422, the key is none.
     """
     try:
         check_key(key)
     except InvalidPathError:
         raise invalid("chunk_path is not a key.") from None
     async with hub.database.reading() as session:
-        seen = await datasets.see(session, caller, organization, name)
+        seen = await seeing.see(session, caller, organization, name)
     await _check_agreement(hub, caller, seen)
     await hub.log.write(
         caller, "address.signed", f"{name} {key}", organization_id=seen.organization.id
@@ -127,16 +127,16 @@ async def sign_address(
 
 async def _seen(
     session: AsyncSession, caller: Caller, organization: str, name: str
-) -> datasets.Seen | None:
+) -> seeing.Seen | None:
     try:
-        return await datasets.see(session, caller, organization, name)
+        return await seeing.see(session, caller, organization, name)
     except Refusal as refusal:
         if refusal.status == 404:  # noqa: PLR2004 - not found
             return None
         raise
 
 
-def _mode(seen: datasets.Seen, wanted: str | None) -> Mode:
+def _mode(seen: seeing.Seen, wanted: str | None) -> Mode:
     if wanted == "r":
         return "r"
     if seen.may("write"):
@@ -148,7 +148,7 @@ def _mode(seen: datasets.Seen, wanted: str | None) -> Mode:
     )
 
 
-async def _check_agreement(hub: Hub, caller: Caller, seen: datasets.Seen) -> None:
+async def _check_agreement(hub: Hub, caller: Caller, seen: seeing.Seen) -> None:
     if seen.dataset.agreement is None or seen.may("admin"):
         return
     if caller.is_anonymous:
@@ -163,10 +163,10 @@ async def _check_agreement(hub: Hub, caller: Caller, seen: datasets.Seen) -> Non
             )
 
 
-def _grant(hub: Hub, caller: Caller, seen: datasets.Seen, mode: Mode, lifetime: float) -> Grant:
+def _grant(hub: Hub, caller: Caller, seen: seeing.Seen, mode: Mode, lifetime: float) -> Grant:
     ends = hub.clock() + lifetime
     return Grant(
-        bucket=datasets.bucket_of(seen.organization.id),
+        bucket=seeing.bucket_of(seen.organization.id),
         prefix=f"{seen.dataset.id}/",
         mode=mode,
         # Credentials do not outlive the token that they were asked for with.

@@ -10,7 +10,16 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field
 
-from asyncstore.hub import accounts, datasets, handing, managed, names, organizations, tokens
+from asyncstore.hub import (
+    accounts,
+    datasets,
+    handing,
+    managed,
+    names,
+    organizations,
+    seeing,
+    tokens,
+)
 from asyncstore.hub.faults import Refusal, invalid
 from asyncstore.hub.routes.models import AnyUsername, Email, NewPassword, Username
 from asyncstore.hub.routes.request import DatasetName, OrganizationName, TheCaller, TheHub
@@ -211,7 +220,7 @@ async def list_all(
     organization: Annotated[str | None, Query(max_length=128, pattern=r"^[^\x00]*$")] = None,
 ) -> list[dict[str, str]]:
     """List the data sets of one's organisations, or those of one that one may see."""
-    found = await datasets.visible(hub, caller, organization=organization)
+    found = await seeing.visible(hub, caller, organization=organization)
     return [{"_id": f"{org}/{name}"} for org, name in found]
 
 
@@ -222,7 +231,7 @@ async def list_public(
     organization: Annotated[str | None, Query(max_length=128, pattern=r"^[^\x00]*$")] = None,
 ) -> list[dict[str, str]]:
     """List public data sets."""
-    found = await datasets.visible(hub, caller, organization=organization, public_only=True)
+    found = await seeing.visible(hub, caller, organization=organization, public_only=True)
     return [{"_id": f"{org}/{name}"} for org, name in found]
 
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query
 
-from asyncstore.hub import datasets
+from asyncstore.hub import datasets, seeing
 from asyncstore.hub.models import Dataset
 from asyncstore.hub.routes.models import AgreementAsked, DatasetSaid, DatasetsSaid
 from asyncstore.hub.routes.request import DatasetName, OrganizationName, TheCaller, TheHub
@@ -23,7 +23,7 @@ async def list_datasets(
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
 ) -> DatasetsSaid:
     """List an organisation's data sets by name, a page at a time."""
-    rows = await datasets.page(hub, caller, organization, after=cursor, limit=limit)
+    rows = await seeing.page(hub, caller, organization, after=cursor, limit=limit)
     return DatasetsSaid(
         datasets=[_said(row) for row in rows],
         cursor=rows[-1].name if len(rows) == limit else None,
@@ -35,7 +35,7 @@ async def get_dataset(
     organization: OrganizationName, name: DatasetName, hub: TheHub, caller: TheCaller
 ) -> DatasetSaid:
     """Tell of one data set."""
-    return _said(await datasets.one(hub, caller, organization, name))
+    return _said(await seeing.one(hub, caller, organization, name))
 
 
 @router.put("/{name}/agreement", status_code=204)
