@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from asyncstore.testing.servers import MiniStack
 
 ROLE = "storage-role"
+PATIENCE = "30"
+"""Seconds for an answer, where AWS's clients wait 1: minting takes its time on a busy machine."""
 
 
 @dataclass

@@ -7,11 +7,13 @@ end of its log.
 
 from __future__ import annotations
 
+import functools
 import itertools
 import json
 import os
 import signal
 import sys
+import threading
 import urllib.request
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
@@ -30,6 +32,7 @@ ISSUER = "issuer.test"
 """Whose OpenID tokens MiniStack's role is open to."""
 
 _numbers = itertools.count(1)
+_one_session = threading.Lock()
 _TRUST = {
     "Version": "2012-10-17",
     "Statement": [
@@ -93,23 +96,23 @@ class Server:
     def client(self, service: str = "s3", **keys: str) -> Any:
         """Return a botocore client, which knows nothing of the code under test."""
         from botocore.config import Config  # noqa: PLC0415 - half a second
-        from botocore.session import Session  # noqa: PLC0415
 
-        return Session(profile=None).create_client(
-            service,
-            region_name=self.region,
-            endpoint_url=self.url,
-            aws_access_key_id=keys.get("access_key", self.access_key),
-            aws_secret_access_key=keys.get("secret_key", self.secret_key),
-            aws_session_token=keys.get("session_token"),
-            config=Config(
-                signature_version="s3v4" if service == "s3" else None,
-                s3={"addressing_style": "path"},
-                retries={"total_max_attempts": 5, "mode": "standard"},
-                proxies={},
-                parameter_validation=False,
-            ),
-        )
+        with _one_session:
+            return _session().create_client(
+                service,
+                region_name=self.region,
+                endpoint_url=self.url,
+                aws_access_key_id=keys.get("access_key", self.access_key),
+                aws_secret_access_key=keys.get("secret_key", self.secret_key),
+                aws_session_token=keys.get("session_token"),
+                config=Config(
+                    signature_version="s3v4" if service == "s3" else None,
+                    s3={"addressing_style": "path"},
+                    retries={"total_max_attempts": 5, "mode": "standard"},
+                    proxies={},
+                    parameter_validation=False,
+                ),
+            )
 
     def make_bucket(self, name: str | None = None, /) -> str:
         """Make a bucket, of a name that nobody else has where none is given; return the name."""
@@ -285,6 +288,18 @@ class FakeGCS(Server):
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         with opener.open(request, timeout=10):
             return name
+
+
+@functools.cache
+def _session() -> Any:
+    """Make a session that reads none of the machine's files; it holds what takes long to load."""
+    from botocore.session import Session  # noqa: PLC0415 - half a second
+
+    session = Session()
+    session.set_config_variable("profile", None)
+    session.set_config_variable("config_file", os.devnull)
+    session.set_config_variable("credentials_file", os.devnull)
+    return session
 
 
 def _use_a_user(server: Server, iam: Any) -> None:

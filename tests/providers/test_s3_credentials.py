@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 
 import anyio
@@ -707,47 +708,89 @@ async def test_an_endpoint_that_is_none_is_an_error(connect, ministack, url):
 # Renewal.
 
 
+class Later:
+    """The time, and some seconds more: as told by whoever calls it and seen by a provider."""
+
+    seconds = 0.0
+
+    def __call__(self):
+        return time.time() + self.seconds
+
+    def on(self, provider):
+        provider._client.credentials._clock = self
+
+
+@pytest.fixture
+def later():
+    return Later()
+
+
+class Minting:
+    """Keys of 4 seconds for whoever asks; `asked` is when that was."""
+
+    def __init__(self, server):
+        self._server = server
+        self.asked = []
+
+    def __call__(self):
+        self.asked.append(time.monotonic())
+        return minted(self._server, seconds=4)
+
+    def assert_not_asked_early(self):
+        # Their end is told in whole seconds, so after 3 at least; a quarter of that is the margin.
+        assert all(later - earlier > 2 for earlier, later in pairwise(self.asked))
+
+
 async def test_keys_are_renewed_in_the_middle_of_work(connect, ministack):
-    handed = []
-
-    def source():
-        handed.append(minted(ministack, seconds=4))
-        return handed[-1].creds
-
-    provider = connect(source)
-    await works_until(provider, lambda: len(handed) >= 3)
+    keys = Minting(ministack)
+    provider = connect(lambda: keys().creds)
+    while len(keys.asked) < 3:
+        await works(provider)
+    keys.assert_not_asked_early()
 
 
 async def test_an_upload_goes_on_with_renewed_keys_and_sends_no_part_twice(connect, ministack):
     handed = []
 
     def source():
-        handed.append(minted(ministack, seconds=4))
-        return handed[-1].creds
+        handed.append(minted(ministack, seconds=900))
+        return {**handed[-1].creds, "expires_at": time.time() + 3}
 
     provider = connect(source)
     sent = provider._client.engine.counters
     upload = await provider.begin_upload("long")
     before = sent().requests
-    for number in range(1, 7):
+    for number in range(1, 100):
         await upload.put_part(number, bytes([number]) * (5 << 20))
-        await asyncio.sleep(0.8)
-    assert sent().requests - before == 6
+        if len(handed) > 1 and number > 5:
+            break
+        await asyncio.sleep(0.3)
+    assert sent().requests - before == number
     await upload.complete()
-    assert (await provider.head("long")).size == 30 << 20
+    assert (await provider.head("long")).size == number * (5 << 20)
     assert len(handed) >= 2
 
 
 async def test_an_instances_keys_are_renewed_before_they_end(connect, ministack, env):
-    with Instance(lambda: minted(ministack, seconds=4)) as instance:
+    keys = Minting(ministack)
+    with Instance(keys) as instance:
         env(**instance.environment, AWS_EC2_METADATA_DISABLED="false")
-        await works_until(connect(), lambda: instance.handed_out() >= 3)
+        provider = connect()
+        while len(keys.asked) < 3:
+            await works(provider)
+        assert instance.handed_out() == 3
+    keys.assert_not_asked_early()
 
 
 async def test_a_containers_keys_are_renewed_before_they_end(connect, ministack, env):
-    with Container(lambda: minted(ministack, seconds=4)) as container:
+    keys = Minting(ministack)
+    with Container(keys) as container:
         env(**container.environment)
-        await works_until(connect(), lambda: container.server.count("/v2/keys") >= 2)
+        provider = connect()
+        while len(keys.asked) < 2:
+            await works(provider)
+        assert container.server.count("/v2/keys") == 2
+    keys.assert_not_asked_early()
 
 
 async def test_keys_that_end_sooner_than_said_are_renewed_and_the_request_redone(
@@ -756,9 +799,8 @@ async def test_keys_that_end_sooner_than_said_are_renewed_and_the_request_redone
     handed = []
 
     def source():
-        keys = minted(ministack, seconds=2)
-        handed.append(keys)
-        return {**keys.creds, "expires_at": time.time() + 3600}
+        handed.append(minted(ministack, seconds=900 if handed else 2))
+        return {**handed[-1].creds, "expires_at": time.time() + 3600}
 
     provider = connect(source)
     await works(provider)
@@ -826,24 +868,24 @@ async def test_a_cancelled_waiter_leaves_the_renewal_to_the_others(connect, mini
     assert first.cancelled()
 
 
-async def test_a_refresh_may_change_the_endpoint(ministack, bucket):
+async def test_a_refresh_may_change_the_endpoint(connect, ministack, later):
     with SmallServer(lambda _: Reply(200, b"", {"etag": '"1"', "content-length": "0"})) as other:
-        urls = iter([other.url, ministack.url, ministack.url])
+        urls = iter([other.url, ministack.url])
 
         def source():
-            return keys_of(ministack, endpoint_url=next(urls), expires_at=time.time() + 0.5)
+            return keys_of(ministack, endpoint_url=next(urls), expires_at=later() + 60)
 
-        provider = S3Provider(bucket, Settings(creds=source))
+        provider = connect(source, endpoint_url=None)
+        later.on(provider)
         await provider.head("k")
         assert other.count("/k")
-        await asyncio.sleep(0.6)
+        later.seconds += 50
         await works(provider)
-        await provider.aclose()
 
 
 async def test_a_half_written_file_keeps_the_last_good_identity(connect, ministack, write, env):
     """Keys that end are renewed from a file; what is wrong with it shows only when they end."""
-    first = minted(ministack, seconds=4)
+    first = minted(ministack, seconds=6)
     text = "[default]\naws_access_key_id = {}\naws_secret_access_key = {}\naws_session_token = {}\n"
     write("credentials", text.format(first.access_key, first.secret_key, first.token))
     with Instance(lambda: minted(ministack, seconds=900)) as instance:
@@ -866,21 +908,22 @@ async def test_a_half_written_file_keeps_the_last_good_identity(connect, minista
         assert "credentials file" in await works(provider)
 
 
-async def test_while_the_old_keys_hold_a_failed_renewal_is_not_felt(connect, ministack):
+async def test_while_the_old_keys_hold_a_failed_renewal_is_not_felt(connect, ministack, later):
     keys, calls = minted(ministack, seconds=900), []
 
     def source():
         calls.append(1)
         if len(calls) > 1:
             raise RuntimeError(CANARY_SECRET)
-        return {**keys.creds, "expires_at": time.time() + 1}
+        return {**keys.creds, "expires_at": later() + 60}
 
     provider = connect(source)
+    later.on(provider)
     await works(provider)
-    await asyncio.sleep(0.85)
+    later.seconds += 50
     await works(provider)
     assert len(calls) == 2
-    await asyncio.sleep(0.3)
+    later.seconds += 20
     with pytest.raises(ConfigurationError, match="raised RuntimeError"):
         await works(provider)
 
