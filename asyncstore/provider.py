@@ -369,6 +369,25 @@ class Flushes(Protocol):
 
 
 @runtime_checkable
+class PutsGroup(Protocol):
+    """Ability: write many small objects for little more than the cost of one call."""
+
+    async def put_group(
+        self, items: Sequence[tuple[str, Buffer]], /
+    ) -> Sequence[ObjectMeta | None]:
+        """Write whole objects, each as `Provider.put` does, and independent of the others.
+
+        Args:
+            items: keys, no two alike, and their bytes.
+
+        Returns:
+            What was written, in the same order; `None` for an object that has to be put alone,
+            which may succeed, or tells why not.
+        """
+        ...
+
+
+@runtime_checkable
 class Diagnoses(Protocol):
     """Ability: tell what would be used and what the service supports, for `doctor`."""
 

@@ -73,7 +73,8 @@ class Batch(Generic[T, V]):
         self._cost: Any = cost
         self._width = width
         self._budget = budget
-        self._gate = anyio.Lock()
+        self._drawing = False
+        self._line: deque[anyio.Event] = deque()  # workers that wait while another one draws
         self._ready: deque[tuple[Outcome[T, V], Slot | None]] = deque()
         self._early: dict[int, tuple[Outcome[T, V], Slot | None]] = {}
         self._turns = Turns() if ordered else None
@@ -134,13 +135,14 @@ class Batch(Generic[T, V]):
             raise StopAsyncIteration
         return outcomes[0]
 
-    async def some(self, most: int, /) -> list[Outcome[T, V]]:
+    async def some(self, most: int, /, *, linger: float = 0.0) -> list[Outcome[T, V]]:
         """Wait for an outcome, and return it with those that are there too; `[]` at the end.
 
         Their bytes count until the next call.
 
         Args:
             most: outcomes to return.
+            linger: seconds to wait for others, where there are fewer and more may come.
 
         Raises:
             Exception: as in `__anext__`.
@@ -156,6 +158,8 @@ class Batch(Generic[T, V]):
                 return []
             self._consumer = anyio.Event()
             await self._consumer.wait()
+        if linger and len(ready) < most and self._workers:
+            await anyio.sleep(linger)
         outcomes: list[Outcome[T, V]] = []
         while ready and len(outcomes) < most:
             outcome, slot = ready.popleft()
@@ -195,12 +199,16 @@ class Batch(Generic[T, V]):
     async def _run(self) -> None:
         try:
             while not self._exhausted and self._broken is None:
-                if self._workers > max(1, self._width()):
+                width = self._width()
+                if self._workers > width and self._workers > 1:
                     break
-                drawn = self._draw_now() or await self._draw()
+                drawn = self._draw_now()
+                if drawn is None:
+                    drawn = await self._draw()
+                    width = self._width()
                 if drawn is None:
                     break
-                if self._workers < self._width():
+                if self._workers < width:
                     self._start()
                 await self._do(*drawn)
         except Exception as error:  # noqa: BLE001 - the consumer raises it
@@ -213,7 +221,7 @@ class Batch(Generic[T, V]):
         """Draw the next job if nothing has to be waited for; the hot path."""
         if (
             self._drawn is not None
-            or self._gate.locked()
+            or self._drawing
             or (self._asynchronous and not self._chunked)
             or self._backlog() >= _BACKLOG
         ):
@@ -231,25 +239,47 @@ class Batch(Generic[T, V]):
 
     async def _draw(self) -> tuple[Any, Slot] | None:
         """Draw the next job with its bytes, one worker at a time; `None` at the end."""
-        async with self._gate:
-            if self._exhausted:
+        try:
+            while self._drawing:
+                event = anyio.Event()
+                self._line.append(event)
+                await event.wait()
+                drawn = self._draw_now()
+                if drawn is not None:
+                    return drawn
+            if self._exhausted or self._broken is not None:
                 return None
-            while self._backlog() >= _BACKLOG:
-                self._room = anyio.Event()
-                await self._room.wait()
+            self._drawing = True
             try:
-                if self._drawn is not None:
-                    job, self._drawn = self._drawn, None
-                elif self._asynchronous:
-                    job = await anext(self._source)
-                else:
-                    job = next(self._source)
-            except (StopIteration, StopAsyncIteration):
-                self._exhausted = True
-                return None
-            cost = self._cost(job)
-            await self._budget.take(cost)
-            return job, Slot(self._budget, cost, self._turns)
+                return await self._draw_alone()
+            finally:
+                self._drawing = False
+        finally:
+            if self._line and not self._drawing:
+                self._wake()
+
+    def _wake(self) -> None:
+        """Let the next worker draw; of a chunk there may be something for all of them."""
+        for _ in range(len(self._line) if self._chunked else 1):
+            self._line.popleft().set()
+
+    async def _draw_alone(self) -> tuple[Any, Slot] | None:
+        while self._backlog() >= _BACKLOG:
+            self._room = anyio.Event()
+            await self._room.wait()
+        try:
+            if self._drawn is not None:
+                job, self._drawn = self._drawn, None
+            elif self._asynchronous:
+                job = await anext(self._source)
+            else:
+                job = next(self._source)
+        except (StopIteration, StopAsyncIteration):
+            self._exhausted = True
+            return None
+        cost = self._cost(job)
+        await self._budget.take(cost)
+        return job, Slot(self._budget, cost, self._turns)
 
     async def _do(self, job: Any, slot: Slot) -> None:
         try:

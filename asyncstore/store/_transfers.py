@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from asyncstore.errors import ConfigurationError, InvalidPathError
 from asyncstore.provider import Flushes, ability
 from asyncstore.store import _many
+from asyncstore.store._grouped import putter
 from asyncstore.transfer.blocking import in_thread
 from asyncstore.transfer.keys import read_keys, write_failures
 from asyncstore.transfer.names import folds
@@ -88,7 +89,8 @@ async def transfer(
             )
             flushes = ability(target.provider, Flushes)  # type: ignore[type-abstract]
             flush = None if flushes is None else flushes.flush
-            report = await Transfer(source, target, record, how, flush=flush).run()
+            run = Transfer(source, target, record, how, flush=flush, group=putter(target))
+            report = await run.run()
         if failures_to is not None:
             await in_thread(write_failures, failures_to, report.failures)
         return report

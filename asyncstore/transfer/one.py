@@ -20,9 +20,13 @@ if TYPE_CHECKING:
     from asyncstore.transfer.plan import Step
     from asyncstore.transfer.record import Record
     from asyncstore.transfer.report import Report
+    from asyncstore.types import Blob
 
 SMALL = 16 * MiB
 """Objects of up to this are read and written in one piece."""
+
+GROUPED = MiB // 2
+"""Objects of up to this are written with others, where the target can."""
 
 _COMPARED = 2 * MiB  # bytes that a comparison holds
 
@@ -33,10 +37,12 @@ class Carried(NamedTuple):
     Attributes:
         meta: of what was written, `None` where nothing was.
         gone: it is at the source no more, as it was renamed.
+        blob: what was read, and is to be written with others.
     """
 
     meta: ObjectMeta | None
     gone: bool = False
+    blob: Blob | None = None
 
 
 class Carrier:
@@ -53,6 +59,7 @@ class Carrier:
         if_absent: create only.
         move: rename what can be; the source of all else is to be deleted, and what is at the
             target is compared with it before.
+        grouped: small objects are read alone, to be written in groups.
     """
 
     def __init__(
@@ -67,6 +74,7 @@ class Carrier:
         same_service: bool,
         if_absent: bool,
         move: bool,
+        grouped: bool,
     ) -> None:
         self._source = source
         self._target = target
@@ -77,6 +85,7 @@ class Carrier:
         self._same_service = same_service
         self._if_absent = if_absent
         self._move = move
+        self._grouped = grouped and not (same_service or if_absent or move)
         self._renames = move and same_service and passes_on(source.provider, Moves)
 
     def cost(self, step: Step) -> int:
@@ -104,17 +113,44 @@ class Carrier:
             await slot.swap(0, self._cost_of_copy(step.meta))
         elif self._verify:
             raise IntegrityError(step.reason)
-        renamed = await self._renamed(step.meta) if self._renames else None
-        carried = Carried(await self._copied(step.meta)) if renamed is None else renamed
-        self._report.copied += 1
-        self._report.bytes += step.meta.size
-        return carried
+        if self._renames:
+            renamed = await self._renamed(step.meta)
+            if renamed is not None:
+                return renamed
+        if self._grouped and step.meta.size <= min(GROUPED, SMALL):
+            blob = await self._source.get(step.key, if_match=step.meta.etag)
+            return Carried(None, blob=blob)
+        before, after = await self._copy(step.meta)
+        self._arrived(before, after)
+        return Carried(after)
 
-    async def _copied(self, meta: ObjectMeta) -> ObjectMeta:
-        before, after = await self._copy(meta)
+    async def put(self, blob: Blob) -> ObjectMeta:
+        """Write a small object that was read."""
+        return await self._target.put(
+            blob.meta.key,
+            blob.data,
+            if_absent=self._if_absent,
+            **large.kept(blob.meta, self._target),
+        )
+
+    def landed(self, blob: Blob, after: ObjectMeta) -> Carried:
+        """Count a small object that was written, check it, and put it on record.
+
+        Raises:
+            IntegrityError: it is not what was read.
+        """
+        self._came(after.size)
+        self._arrived(blob.meta, after)
+        return Carried(after)
+
+    def _arrived(self, before: ObjectMeta, after: ObjectMeta) -> None:
         _check(before, after)
         self._on_record(before, after)
-        return after
+        self._count(before.size)
+
+    def _count(self, size: int) -> None:
+        self._report.copied += 1
+        self._report.bytes += size
 
     async def _renamed(self, meta: ObjectMeta) -> Carried | None:
         """Rename an object, of whatever version; `None` where the system cannot."""
@@ -123,6 +159,7 @@ class Carrier:
         with suppress(NotSupportedError):  # as between two file systems
             after: ObjectMeta = await mover.move(source, target, if_absent=self._if_absent)
             self._came(after.size)
+            self._count(meta.size)
             self._report.moved += 1
             return Carried(ObjectMeta(meta.key, after.size, etag=after.etag), gone=True)
         return None
@@ -155,9 +192,7 @@ class Carrier:
         source, target, key = self._source, self._target, meta.key
         if meta.size <= SMALL:
             blob = await source.get(key, if_match=meta.etag)
-            after = await target.put(
-                key, blob.data, if_absent=self._if_absent, **large.kept(blob.meta, target)
-            )
+            after = await self.put(blob)
             self._came(meta.size)
             return blob.meta, after
         if not large.resumes(target):

@@ -31,6 +31,7 @@ from asyncstore.transfer.plan import THERE, Planner, filtered, folded
 from asyncstore.transfer.put_aside import Firsts, Steps
 from asyncstore.transfer.report import Failure, Progress, Report
 from asyncstore.transfer.sides import Chosen, Listed
+from asyncstore.transfer.together import LINGER, Together
 from asyncstore.types import MiB
 
 if TYPE_CHECKING:
@@ -41,8 +42,10 @@ if TYPE_CHECKING:
     from asyncstore.transfer.plan import Step, Verb
     from asyncstore.transfer.record import Record
     from asyncstore.transfer.sides import Sides
+    from asyncstore.transfer.together import PutGroup
     from asyncstore.types import ObjectMeta
 
+_SETTLED = 256  # objects, at once
 _EVERY = 0.1  # seconds between two calls about the progress
 
 
@@ -90,6 +93,8 @@ class Transfer:
         record: of earlier runs; not loaded yet.
         how: what is asked for.
         flush: brings what was written to the target's disk; `None` where each write is there.
+        group: writes many small objects at once, as `PutsGroup.put_group` does; `None` where
+            the target cannot.
     """
 
     def __init__(
@@ -100,6 +105,7 @@ class Transfer:
         how: How,
         *,
         flush: Callable[[], Awaitable[None]] | None = None,
+        group: PutGroup | None = None,
     ) -> None:
         self._source = source
         self._target = target
@@ -109,7 +115,7 @@ class Transfer:
         self._report = Report()
         self._plan = self._report.plan
         self._planned = False
-        self._width = _width(source, target, how.width)
+        self._width = _width(source, None if group else target, how.width)
         self._carrier = Carrier(
             source,
             target,
@@ -120,7 +126,9 @@ class Transfer:
             same_service=how.same_service,
             if_absent=how.if_absent,
             move=how.move,
+            grouped=group is not None,
         )
+        self._together = None if group is None else Together(self._carrier, group)
         self._began = time.monotonic()
         self._told = 0.0
         self._told_failures = 0
@@ -261,8 +269,12 @@ class Transfer:
             width=self._width,
             budget=Budget(self._how.budget),
         )
+        together = self._together
+        linger = 0.0 if together is None else LINGER
         async with batch:
-            while outcomes := await batch.some(256):
+            while outcomes := await batch.some(_SETTLED, linger=linger):
+                if together is not None:
+                    await together.write(outcomes)
                 copied: list[Step] = []
                 for outcome in outcomes:
                     if outcome.error is not None:
@@ -285,7 +297,8 @@ class Transfer:
             outcome.error = error.at("transfer", self._place(step.key))
         finally:
             self._under_way -= 1
-        slot.free()
+        if outcome.value is None or outcome.value.blob is None:
+            slot.free()  # else the bytes are held until they are written
         return (outcome,)
 
     async def _delete(self, gone: Steps) -> None:
@@ -386,9 +399,13 @@ def _retries(layers: Iterable[Retried | None]) -> int:
     return sum(layer.retries for layer in layers if layer is not None)
 
 
-def _width(source: Store, target: Store, ceiling: int | None) -> Callable[[], int]:
-    """Return what says how many objects may be under way: as many as both sides bear."""
-    reads, writes = ability(source.provider, Limited), ability(target.provider, Limited)
+def _width(source: Store, target: Store | None, ceiling: int | None) -> Callable[[], int]:
+    """Return what says how many objects may be under way: as many as both sides bear.
+
+    A target that is written to in groups bears any number, and is `None`.
+    """
+    reads = ability(source.provider, Limited)
+    writes = None if target is None else ability(target.provider, Limited)
     gates = (None if reads is None else reads.reads, None if writes is None else writes.writes)
     widths = [gate.width for gate in gates if gate is not None]
     most = ceiling or 1 << 30

@@ -169,6 +169,7 @@ async def test_a_folder_swapped_for_a_link_meanwhile_leads_nowhere(root, outside
             for call in (
                 lambda: provider.put("d/secret", b"inside"),
                 lambda n=n: provider.put(f"d/new{n}", b"inside"),
+                lambda n=n: provider.put_group([("d/secret", b"inside"), (f"d/g{n}", b"inside")]),
                 lambda n=n: provider.delete([f"d/new{n}"]),
                 lambda: provider.copy("d/secret", "d/secret2"),
                 lambda: provider.list_page("d/"),

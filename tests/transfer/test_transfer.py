@@ -16,8 +16,10 @@ from asyncstore.errors import (
     IntegrityError,
     InvalidPathError,
     NotFoundError,
+    NotSupportedError,
     ObjectChangedError,
     PermissionDeniedError,
+    ReadOnlyError,
     UnavailableError,
 )
 from asyncstore.layers import Retried
@@ -434,6 +436,44 @@ async def test_who_may_not_look_for_uploads_begins_anew(tmp_path, monkeypatch, s
             patch.setattr(LocalProvider, "resume_upload", blind)
             report = await store.upload(tmp_path / "from")
         assert (report.copied, report.resumed, report.failures) == (1, 0, [])
+    assert tree(tmp_path / "to") == FILES
+
+
+async def test_what_cannot_be_written_with_others_is_written_alone_or_tells_why(tmp_path):
+    there = {f"d/{n}": os.urandom(100) for n in range(300)}
+    fill(tmp_path / "from", there)
+    (tmp_path / "to" / "d" / "7").mkdir(parents=True)  # empty: it may go
+    (tmp_path / "to" / "d" / "8").mkdir()
+    (tmp_path / "to" / "d" / "8" / "below").write_bytes(b"")
+    os.symlink("5", tmp_path / "to" / "d" / "9")
+    async with open_store(tmp_path / "from") as store:
+        report = await store.download("", tmp_path / "to")
+        failed = {failure.key: type(failure.error) for failure in report.failures}
+        assert failed == {"d/8": NotSupportedError, "d/9": InvalidPathError}
+        assert (report.copied, report.bytes) == (298, 29_800)
+        assert os.readlink(tmp_path / "to" / "d" / "9") == "5"
+        os.unlink(tmp_path / "to" / "d" / "9")
+        os.unlink(tmp_path / "to" / "d" / "8" / "below")
+        report = await store.download("", tmp_path / "to")
+        assert (report.copied, report.skipped, report.failures) == (2, 298, [])
+    assert tree(tmp_path / "to") == there
+
+
+async def test_a_group_of_files_passes_the_layers_of_its_store(tmp_path):
+    fill(tmp_path / "from", FILES)
+    events: list[Any] = []
+    async with (
+        open_store(tmp_path / "from") as store,
+        open_store(tmp_path / "to", read_only=True) as refused,
+        open_store(tmp_path / "to", trace=events.append) as traced,
+    ):
+        report = await store.sync(refused)
+        assert {type(failure.error) for failure in report.failures} == {ReadOnlyError}
+        assert len(report.failures) == len(FILES)
+        assert not (tmp_path / "to").exists() or tree(tmp_path / "to") == {}
+        assert (await store.sync(traced)).ok
+    [put] = [event for event in events if event.op == "put"]
+    assert put.bytes == sum(map(len, FILES.values()))
     assert tree(tmp_path / "to") == FILES
 
 

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 import anyio
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
 T = TypeVar("T")
 
@@ -117,6 +117,18 @@ async def run(
     """Run a call in a thread and return its result; when cancelled, wait for it to end first."""
     result: T = await start(call, sure=sure).wait(dispose)
     return result
+
+
+async def run_all(calls: Sequence[Callable[[], T]], /) -> list[T]:
+    """Run calls side by side and return their results; when cancelled, wait for all to end."""
+    jobs = [start(call) for call in calls]
+    try:
+        return [await job.wait() for job in jobs]
+    finally:
+        for job in jobs:
+            job.cancelled = True  # what has ended does not mind
+        for job in jobs:
+            await job.outlast()
 
 
 def check_cancelled() -> None:

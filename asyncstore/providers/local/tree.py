@@ -44,6 +44,12 @@ def temp_name() -> str:
     return f".asyncstore-{secrets.token_hex(8)}.tmp"
 
 
+def temp_names(count: int) -> list[str]:
+    """Return names as `temp_name` does, of one draw."""
+    drawn = secrets.token_hex(8 * count)
+    return [f".asyncstore-{drawn[at : at + 16]}.tmp" for at in range(0, 16 * count, 16)]
+
+
 def parts_of(key: str) -> list[str]:
     """Return a key's folders and name.
 

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 PIECE = 8 << 20
 """Bytes written or read between two looks at whether somebody still waits."""
 
-_CREATE = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+CREATE = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _ATTEMPTS = 200
 
 
@@ -86,7 +86,7 @@ class Draft:
             AlreadyExistsError, PreconditionError: as in `Provider.put`.
         """
         os.fchmod(self.fd, self._mode)
-        _stamp(self.fd)
+        stamp(self.fd)
         self._flush.file(self.fd)
         state = os.fstat(self.fd)
         check_cancelled()
@@ -127,7 +127,7 @@ class Draft:
         for _ in range(_ATTEMPTS):
             folder = self._root.make(self._folders, durable=self._flush.at_once)
             try:
-                return folder, os.open(self._name, _CREATE, 0o600, dir_fd=folder)
+                return folder, os.open(self._name, CREATE, 0o600, dir_fd=folder)
             except FileNotFoundError:
                 os.close(folder)  # tidied away while it was still empty: make it again
             except BaseException:
@@ -216,7 +216,7 @@ _stamping = threading.Lock()
 _last_stamp = 0
 
 
-def _stamp(fd: int) -> None:
+def stamp(fd: int) -> None:
     """Give a file a time of modification that no other file of this process has.
 
     The kernel's own advances a few hundred times a second only, and inodes are used again: two
