@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from asyncstore.errors import ConfigurationError
 from asyncstore.http.head import request_head
 from asyncstore.providers.s3.heads import HeadWriter
+from asyncstore.testing.canary import CANARY_TOKEN
 from asyncstore.wire.sigv4 import (
     EMPTY_SHA256,
     UNSIGNED_PAYLOAD,
@@ -84,6 +85,14 @@ def test_what_would_end_its_line_is_refused_each_time(headers):
     for _ in range(2):
         with pytest.raises(ConfigurationError):
             writer.write("GET", "/k", headers=headers, now=NOW)
+
+
+def test_the_token_that_is_sent_is_not_shown():
+    writer = HeadWriter(Signer("A", "s", CANARY_TOKEN, region="r"), HOST)
+    assert CANARY_TOKEN.encode() in writer.write("GET", "/k", now=NOW)
+    (form,) = writer._forms.values()
+    assert CANARY_TOKEN in form.head
+    assert CANARY_TOKEN not in f"{form} {form!r} {writer!r}"
 
 
 def test_users_names_do_not_fill_the_memory():

@@ -39,6 +39,9 @@ class _Form(NamedTuple):
     canonical: str
     head: str
 
+    def __repr__(self) -> str:
+        return "_Form(***)"  # a session's token is a header
+
 
 class HeadWriter:
     """Writes the heads of one endpoint's signed requests.
