@@ -307,7 +307,7 @@ class Batch(Generic[T, V]):
             if claim is not None:
                 # Those that hold the bytes it waits for wait for it to be handed out.
                 self._budget.promote(claim)
-        if self._ready:
+        if self._consumer is not None and self._ready:
             self._tell()
 
     def _backlog(self) -> int:

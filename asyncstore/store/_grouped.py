@@ -21,13 +21,14 @@ def putter(
 ) -> Callable[[Sequence[tuple[str, Buffer]]], Awaitable[Sequence[ObjectMeta | None]]] | None:
     """Return what writes small objects as `PutsGroup.put_group` does; `None` where nothing does.
 
-    Layers see one write, of the first key and with the bytes of all.
+    Layers see one write, of the first key and with the bytes of all. Whether a key may be one is
+    for whoever calls to have checked.
     """
     if not passes_on(store.provider, PutsGroup):
         return None
 
     async def put(items: Sequence[tuple[str, Buffer]]) -> Sequence[ObjectMeta | None]:
-        whole = [(store._whole(key), data) for key, data in items]  # noqa: SLF001 - a Store
+        whole = [(store.prefix + key, data) for key, data in items]
         size = sum(len(data) for _, data in items)
         op = Op("put", whole[0][0], write=True, size=size)
         provider: Any = store.provider

@@ -157,10 +157,11 @@ class Record:
         """Hand what was recorded to the system, where a kill cannot take it."""
         added, self._added = self._added, []
         removed, self._removed = self._removed, []
-        for key, *_ in added:
-            self.begun.pop(key, None)
         if not (added or removed):
             return
+        ended = [(key,) for key, *_ in added if key in self.begun]
+        for (key,) in ended:
+            del self.begun[key]
         with self._changing() as db:
             if db is None:
                 return
@@ -169,9 +170,8 @@ class Record:
                 "insert or replace into done values (?, ?, ?, ?, ?)",
                 [(*one, run) for one in added],
             )
-            keys = [(key,) for key, *_ in added]
-            db.executemany("delete from begun where key = ?", keys)
-            db.executemany("delete from parts where key = ?", keys)
+            db.executemany("delete from begun where key = ?", ended)
+            db.executemany("delete from parts where key = ?", ended)
             db.executemany("delete from done where key = ?", removed)
 
     def flushing(self) -> None:

@@ -409,4 +409,7 @@ def _width(source: Store, target: Store | None, ceiling: int | None) -> Callable
     gates = (None if reads is None else reads.reads, None if writes is None else writes.writes)
     widths = [gate.width for gate in gates if gate is not None]
     most = ceiling or 1 << 30
+    if len(widths) == 1:  # the usual case, asked for each object
+        [one] = widths
+        return lambda: min(most, one.allowed)
     return lambda: min([most, *(width.allowed for width in widths)])

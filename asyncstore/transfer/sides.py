@@ -73,6 +73,11 @@ class _Stream:
             self._last = key
 
     @property
+    def is_over(self) -> bool:
+        """Whether nothing comes any more."""
+        return self.ended and self.at >= len(self.pairs)
+
+    @property
     def dry(self) -> bool:
         """Whether it has to be filled before one knows what comes next."""
         return not self.ended and self.at >= len(self.pairs)
@@ -236,7 +241,7 @@ def _merged(source: _Stream, target: _Stream, done: _Stream) -> tuple[list[Row],
     alone: list[str] = []
     streams = (source, target, done)
     while True:
-        rows += _agreeing(source, target, done)
+        rows += _alone(source, target, done) or _agreeing(source, target, done)
         if any(stream.dry for stream in streams):
             return rows, alone
         ahead = [s.pairs[s.at][0] if s.at < len(s.pairs) else None for s in streams]
@@ -255,6 +260,15 @@ def _merged(source: _Stream, target: _Stream, done: _Stream) -> tuple[list[Row],
             alone.append(key)
         else:
             rows.append(Row(*found))
+
+
+def _alone(source: _Stream, target: _Stream, done: _Stream) -> list[Row]:
+    """Return rows of all that the source has, where nothing else is left: as in a first run."""
+    if not (target.is_over and done.is_over):
+        return []
+    rows = [Row(here, None, None) for _, here in islice(source.pairs, source.at, None)]
+    source.at += len(rows)
+    return rows
 
 
 def _agreeing(source: _Stream, target: _Stream, done: _Stream) -> list[Row]:
