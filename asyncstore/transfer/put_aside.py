@@ -1,4 +1,7 @@
-"""Steps that wait for the plan to be complete, and names that were taken: out of memory."""
+"""Steps that wait for the plan to be complete, and names that were taken.
+
+They are in memory while they are few, and else in files.
+"""
 
 from __future__ import annotations
 
@@ -14,20 +17,24 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 
+_FEW = 8192  # steps that are kept as they are, some 6 MiB
+
+
 class Steps(AbstractContextManager["Steps"]):
     """Steps, put aside; each can be had again, in order, as often as one likes."""
 
     def __init__(self) -> None:
+        self._first: list[list[Step]] = []
         self._spill = Spill()
-
-    @property
-    def count(self) -> int:
+        self.count = 0
         """How many there are."""
-        return self._spill.count
 
     async def add(self, steps: Sequence[Step], /) -> None:
         """Put steps aside."""
-        if steps:
+        self.count += len(steps)
+        if steps and self.count <= _FEW:
+            self._first.append(list(steps))
+        elif steps:
             rows = [
                 (
                     step.verb,
@@ -41,7 +48,7 @@ class Steps(AbstractContextManager["Steps"]):
 
     def chunks(self) -> Chunks:
         """Return what gives them again, some at a time."""
-        return Chunks(self._spill)
+        return Chunks(self._first, self._spill)
 
     def all(self) -> Chunked[Step]:
         """Return what gives them again, one by one."""
@@ -54,16 +61,20 @@ class Steps(AbstractContextManager["Steps"]):
 class Chunks:
     """Steps that were put aside, some at a time."""
 
-    def __init__(self, spill: Spill) -> None:
+    def __init__(self, first: Sequence[list[Step]], spill: Spill) -> None:
+        self._first = first
         self._spill = spill
         self._at = 0
 
     async def some(self) -> list[Step]:
         """Return the next steps, `[]` at the end."""
-        if self._at >= len(self._spill):
+        at = self._at - len(self._first)
+        if at >= len(self._spill):
             return []
-        rows = await in_thread(self._spill.chunk, self._at)
         self._at += 1
+        if at < 0:
+            return self._first[at]
+        rows = await in_thread(self._spill.chunk, at)
         return [
             Step(verb, meta[0], meta_of(meta), reason, None if there is None else meta_of(there))
             for verb, reason, meta, there in rows

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import tracemalloc
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from asyncstore.transfer import spill
-from asyncstore.transfer.plan import order
-from asyncstore.transfer.put_aside import Firsts
+from asyncstore.transfer import put_aside, spill
+from asyncstore.transfer.plan import Step, order
+from asyncstore.transfer.put_aside import Firsts, Steps
 from asyncstore.transfer.spill import Sorter
 from asyncstore.types import ObjectMeta
 
@@ -62,3 +63,24 @@ def test_what_is_put_aside_is_as_it_was_and_out_of_memory():
 def test_of_names_that_are_taken_for_one_the_first_is_told():
     with Firsts(str.casefold) as firsts:
         assert [firsts.first(key) for key in ("A", "a", "b", "A", "B")] == ["A", "A", "b", "A", "b"]
+
+
+@pytest.mark.asyncio
+async def test_steps_come_back_in_order_from_memory_and_from_the_file_behind_it(monkeypatch):
+    monkeypatch.setattr(put_aside, "_FEW", 10)
+    there = ObjectMeta("0", 1, etag='"e"', checksums={"crc32": "AAAAAA=="})
+    some = [
+        Step("copy", f"{n}", ObjectMeta(f"{n}", n, etag=f'"{n}"'), "why", there if n % 2 else None)
+        for n in range(40)
+    ]
+    with Steps() as steps:
+        for at in range(0, 40, 4):
+            await steps.add(some[at : at + 4])
+        await steps.add([])
+        assert steps.count == 40
+        for _ in range(2):
+            assert [step async for step in steps.all()] == some
+        chunks = steps.chunks()
+        assert await chunks.some() == some[:4]
+        assert (await chunks.some())[0] is some[4]
+        assert (await chunks.some())[0] is not some[8]
