@@ -148,7 +148,7 @@ def check_key(key: str, /) -> str:
     """
     if not isinstance(key, str):
         raise InvalidPathError(f"a key is a text, not {type(key).__name__}")
-    if key.isascii() and _PLAIN.fullmatch(key):
+    if len(key) <= KEY_BYTES and _is_plain(key):
         return key
     if not key:
         raise InvalidPathError("a key is not empty")
@@ -165,9 +165,9 @@ def check_key(key: str, /) -> str:
 
 
 # Most keys are of these characters, and one match says so; a part never begins with a dot here.
-_PLAIN = re.compile(
-    r"(?=.{1,1024}\Z)[A-Za-z0-9_\-][A-Za-z0-9_.\-]*(?:/[A-Za-z0-9_\-][A-Za-z0-9_.\-]*)*"
-)
+_is_plain = re.compile(
+    r"[A-Za-z0-9_\-][A-Za-z0-9_.\-]*+(?:/[A-Za-z0-9_\-][A-Za-z0-9_.\-]*+)*+"
+).fullmatch
 
 
 def check_listed(key: str, /) -> str:

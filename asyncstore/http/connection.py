@@ -133,6 +133,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def eof_received(self) -> bool:
         """See the other side's end: a body that ends there is complete, any other is cut."""
+        self.closing = True
         if self._state == _CLOSE:
             self._head = self._head._replace(keep=False)
             try:
@@ -172,11 +173,6 @@ class Connection(asyncio.BufferedProtocol):
 
     # The engine's side.
 
-    @property
-    def usable(self) -> bool:
-        """Whether a request may be sent now."""
-        return not (self.closing or self._transport.is_closing())
-
     def begin(
         self, request: Request, head: bytes, deadline: float | None, *, streamed: bool = False
     ) -> asyncio.Future[Any]:
@@ -192,12 +188,16 @@ class Connection(asyncio.BufferedProtocol):
         self._state = _HEAD
         self._filled = 0
         self._interims = 0
-        self._window = self._scratch_view
         self._deadline = deadline
         self._wait_since = None
         self._mark = 0.0
         self._future = future = self._loop.create_future()
-        self._send(head, request.body)
+        if request.body:
+            self._send(head, request.body)
+        else:
+            self._large = False
+            self.sent += len(head)
+            self._transport.write(head)
         return future
 
     def abort(self) -> None:
@@ -230,7 +230,7 @@ class Connection(asyncio.BufferedProtocol):
             self._large = size >= _SMALL
             if not self._large:
                 self.sent += len(head) + size
-                write(b"".join((head, body)) if size else head)
+                write(b"".join((head, body)))
                 return
             self._out.append(memoryview(body))
         else:
@@ -316,7 +316,13 @@ class Connection(asyncio.BufferedProtocol):
         self._window = self._scratch_view
         length = head.length
         good = 200 <= head.status < 300  # noqa: PLR2004
-        if good:
+        limit = request.limit
+        if good and (
+            length < 0
+            or request.length is not None
+            or request.into is not None
+            or (limit is not None and length > limit)
+        ):
             self._check_length(request, head)
         there = self._filled - end
         if 0 <= length <= there and not self._streamed:

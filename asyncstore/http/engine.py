@@ -99,8 +99,17 @@ class Engine:
             InvalidSpanError: `Request.into` is too small for the body of a 2xx answer.
             ConfigurationError: the request, the proxy or the certificate is not acceptable.
         """
-        # Spelled out, and in `_exchange` again: each coroutine on the way costs every request.
-        pool, head, deadline = self._prepare(request)
+        # Spelled out, and in `_exchange` again: each call on the way costs every request.
+        pool = self._pools.get(request.origin)
+        if pool is None or pool.loop is not _get_running_loop():
+            pool = self._make_pool(request.origin)
+        head = request.head
+        if head is None or pool.special:
+            head = self._head(request, pool)
+        self._requests += 1
+        if self._timer is None:
+            self._timer = pool.loop.call_later(self._tick, self._watch)
+        deadline = DEADLINE.get()
         connection = pool.take() or await pool.acquire(deadline)
         future = connection.begin(request, head, deadline)
         try:
@@ -122,8 +131,8 @@ class Engine:
         """
         return Streaming(self, request)
 
-    def _prepare(self, request: Request) -> tuple[Pool, bytes, float | None]:
-        """Return the pool, the request's head and the deadline."""
+    async def _exchange(self, request: Request) -> tuple[Connection, Any]:
+        """Do as `send` does, for an answer that is streamed."""
         pool = self._pools.get(request.origin)
         if pool is None or pool.loop is not _get_running_loop():
             pool = self._make_pool(request.origin)
@@ -133,11 +142,7 @@ class Engine:
         self._requests += 1
         if self._timer is None:
             self._timer = pool.loop.call_later(self._tick, self._watch)
-        return pool, head, DEADLINE.get()
-
-    async def _exchange(self, request: Request) -> tuple[Connection, Any]:
-        """Do as `send` does, for an answer that is streamed."""
-        pool, head, deadline = self._prepare(request)
+        deadline = DEADLINE.get()
         connection = pool.take() or await pool.acquire(deadline)
         future = connection.begin(request, head, deadline, streamed=True)
         try:

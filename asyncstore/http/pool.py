@@ -72,7 +72,7 @@ class Pool:
         idle = self._idle
         while idle:
             connection = idle.pop()
-            if connection.usable:
+            if not connection.closing:
                 self.reused += 1
                 return connection
         return None
@@ -170,7 +170,7 @@ class Pool:
 
     def free(self, connection: Connection) -> None:
         """Take a connection back, for the next in the queue or the next to ask."""
-        if not connection.usable:
+        if connection.closing:
             return  # `_lost` follows, and passes its place on
         waiters = self._waiters
         while waiters:
@@ -179,7 +179,7 @@ class Pool:
                 self._moved_at = monotonic()
                 waiter.set_result(connection)
                 return
-        connection.idle_since = monotonic()
+        connection.idle_since = 0.0
         self._idle.append(connection)
 
     def _lost(self, connection: Connection) -> None:
@@ -245,6 +245,8 @@ class Pool:
             self._waiters.popleft()
 
     def _drop_idle(self, now: float) -> None:
+        for connection in self._idle:
+            connection.idle_since = connection.idle_since or now
         oldest = now - self.options.idle_timeout
         while self._idle and self._idle[0].idle_since < oldest:
             self._idle.pop(0).abort()

@@ -54,52 +54,14 @@ class Limited(Layer):
         if op.name == "abort":
             return await call()
         gate = self.writes if op.write else self.reads
-        if gate.used < gate.width.allowed and not gate.waiting:
-            gate.used += 1
-        else:
-            await self._turn(gate, op)
-        used = gate.used
-        began = gate.width.begin(used)
+        place = gate.enter() or await self.turn(gate, op)
         try:
             result = await call()
         except BaseException as error:
-            gate.leave(began, used, error)
+            gate.leave(*place, error)
             raise
-        gate.used -= 1
-        size = len(result) if isinstance(result, Blob) else op.size or 0
-        gate.width.done(size, time.monotonic())
-        if gate.waiting:
-            gate.wake()
+        gate.done(len(result) if isinstance(result, Blob) else op.size or 0)
         return result
-
-    async def get(
-        self,
-        key: str,
-        /,
-        *,
-        span: Span = WHOLE,
-        into: memoryview | None = None,
-        if_match: str | None = None,
-        most: int | None = None,
-    ) -> Blob:
-        """See `Provider.get`; what `around` does, spelled out, for it is most of all calls."""
-        gate = self.reads
-        if gate.used < gate.width.allowed and not gate.waiting:
-            gate.used += 1
-        else:
-            await self._turn(gate, Op("get", key))
-        used = gate.used
-        began = gate.width.begin(used)
-        try:
-            blob = await self.inner.get(key, span=span, into=into, if_match=if_match, most=most)
-        except BaseException as error:
-            gate.leave(began, used, error)
-            raise
-        gate.used -= 1
-        gate.width.done(len(blob.data), time.monotonic())
-        if gate.waiting:
-            gate.wake()
-        return blob
 
     def open(
         self, key: str, /, *, span: Span = WHOLE, if_match: str | None = None
@@ -109,18 +71,15 @@ class Limited(Layer):
 
     async def enter(self, op: Op, /) -> tuple[int, int]:
         """Wait for a reader's place and take it; the result is for `Gate.leave`."""
-        gate = self.reads
-        if gate.used < gate.width.allowed and not gate.waiting:
-            gate.used += 1
-        else:
-            await self._turn(gate, op)
-        return gate.width.begin(gate.used), gate.used
+        return self.reads.enter() or await self.turn(self.reads, op)
 
-    async def _turn(self, gate: Gate, op: Op) -> None:
+    async def turn(self, gate: Gate, op: Op) -> tuple[int, int]:
+        """Wait for a place and take it; the result is for `Gate.leave`."""
         if not await gate.turn():
             raise DeadlineError("the deadline passed in the queue for a turn").at(
                 op.name, self.locate(op.key)
             )
+        return gate.width.begin(gate.used), gate.used
 
 
 class Gate:
@@ -139,6 +98,20 @@ class Gate:
         self.used = 0
         self.waiting: deque[anyio.Event] = deque()
         self._var = var
+
+    def enter(self) -> tuple[int, int] | None:
+        """Take a place, if one is free; the result is for `leave`."""
+        if self.waiting or self.used >= self.width.allowed:
+            return None
+        self.used = used = self.used + 1
+        return self.width.begin(used), used
+
+    def done(self, size: int, /) -> None:
+        """Give a place back after a success that carried so many bytes."""
+        self.used -= 1
+        self.width.done(size, time.monotonic())
+        if self.waiting:
+            self.wake()
 
     def leave(self, began: int, used: int, error: BaseException | None, /) -> None:
         """Give a place back, and learn from how the call ended."""

@@ -31,6 +31,7 @@ from asyncstore.errors import (
     StoreError,
 )
 from asyncstore.layers.base import Layer, LayerUpload
+from asyncstore.layers.limit import Limited
 from asyncstore.layers.resume import Resuming
 from asyncstore.types import WHOLE, WRITE_ID, Op
 
@@ -105,6 +106,7 @@ class Retried(Layer):
         self._draw = draw
         self._tokens = float(policy.budget)
         self.retries = 0
+        self._limited = inner if isinstance(inner, Limited) else None
         self._var: ContextVar[float | None] | None = None
         if self.limits.engine:
             from asyncstore.http import DEADLINE  # noqa: PLC0415 - others need no HTTP
@@ -125,21 +127,32 @@ class Retried(Layer):
         if_match: str | None = None,
         most: int | None = None,
     ) -> Blob:
-        """See `Provider.get`; what `around` does, spelled out, for it is most of all calls."""
-        get = self.inner.get
-        var = self._var
-        if var is None:
-            call = partial(get, key, span=span, into=into, if_match=if_match, most=most)
-            return await self._until_late(Op("get", key), call, None)
+        """See `Provider.get`; this layer's `around` and the limit's beneath it, in one.
+
+        Reads are most of all calls, and each step on the way costs every one of them.
+        """
+        limited, var = self._limited, self._var
+        if limited is None or var is None:
+            call = partial(self.inner.get, key, span=span, into=into, if_match=if_match, most=most)
+            return await self.around(Op("get", key), call)
         end = self._end(var)
         token = var.set(end)
+        gate = limited.reads
         try:
-            blob = await get(key, span=span, into=into, if_match=if_match, most=most)
+            place = gate.enter() or await limited.turn(gate, Op("get", key))
+            try:
+                blob = await limited.inner.get(
+                    key, span=span, into=into, if_match=if_match, most=most
+                )
+            except BaseException as error:
+                gate.leave(*place, error)
+                raise
         except StoreError as error:
-            call = partial(get, key, span=span, into=into, if_match=if_match, most=most)
+            call = partial(self.inner.get, key, span=span, into=into, if_match=if_match, most=most)
             return await self._again(Op("get", key), call, None, error, end=end)
         finally:
             var.reset(token)
+        gate.done(len(blob.data))
         if self._tokens < self._policy.budget:
             self._tokens += 0.1
         return blob
@@ -156,13 +169,14 @@ class Retried(Layer):
         metadata: Mapping[str, str] | None = None,
     ) -> ObjectMeta:
         """See `Provider.put`; a conditional one is told from its own repetition."""
-        free = if_match is None and not if_absent
         settle = None
-        if not free:
+        if if_absent or if_match is not None:
             mark, metadata = self._marked(metadata)
             settle = partial(self._find, key, mark)
+        limited, var = self._limited, self._var
+        op = Op("put", key, write=True, size=len(data))
         call = partial(
-            self.inner.put,
+            self.inner.put if limited is None else limited.inner.put,
             key,
             data,
             if_match=if_match,
@@ -170,8 +184,29 @@ class Retried(Layer):
             content_type=content_type,
             metadata=metadata,
         )
-        op = Op("put", key, write=True, size=len(data))
-        return await self._until_done(op, call, settle)
+        if limited is None:
+            return await self._until_done(op, call, settle)
+        again = partial(limited.around, op, call)
+        if var is None:
+            return await self._until_late(op, again, settle)
+        end = self._end(var)
+        token = var.set(end)
+        gate = limited.writes
+        try:
+            place = gate.enter() or await limited.turn(gate, op)
+            try:
+                meta = await call()
+            except BaseException as error:
+                gate.leave(*place, error)
+                raise
+        except StoreError as error:
+            return await self._again(op, again, settle, error, end=end)
+        finally:
+            var.reset(token)
+        gate.done(len(data))
+        if self._tokens < self._policy.budget:
+            self._tokens += 0.1
+        return meta
 
     async def begin_upload(
         self,

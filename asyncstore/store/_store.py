@@ -96,7 +96,7 @@ class Store:
         live = self._live
         provider = live.provider()
         most = live.most
-        wanted = Span.of(span)
+        wanted = span if span is WHOLE else Span.of(span)
         blob = await provider.get(self._whole(key), span=wanted, if_match=if_match, most=most)
         if most is not None and not len(blob.data):
             blob = await _reading.refused(provider, wanted, None, blob)
@@ -307,7 +307,10 @@ class Store:
             content_type=content_type,
             metadata=metadata,
         )
-        return self._mine(await _writing.put(self._live.provider(), whole, flat, conditions))
+        provider = self._live.provider()
+        if len(flat) <= _writing.LARGE:
+            return self._mine(await provider.put(whole, flat, **conditions))
+        return self._mine(await _writing.put_large(provider, whole, flat, conditions))
 
     async def put_stream(
         self,

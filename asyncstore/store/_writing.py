@@ -54,11 +54,13 @@ def flat(data: Any, /) -> Buffer:
     return view.cast("B") if view.nbytes else b""
 
 
-async def put(provider: Provider, key: str, data: Buffer, conditions: Conditions) -> ObjectMeta:
-    """Write bytes that are in memory."""
+async def put_large(
+    provider: Provider, key: str, data: Buffer, conditions: Conditions
+) -> ObjectMeta:
+    """Write bytes that are in memory, more than `LARGE`."""
     size = len(data)
     limits = provider.limits
-    if size <= LARGE or (size <= limits.put and not (limits.engine and limits.parallel_parts)):
+    if size <= limits.put and not (limits.engine and limits.parallel_parts):
         return await provider.put(key, data, **conditions)
     view = memoryview(data)
     part = part_size(size, limits, preferred=PART)

@@ -94,6 +94,13 @@ class Probes:
         endpoint = await self._client.endpoint()
         return facts_of(endpoint.url, self._client.bucket, is_aws=endpoint.is_aws)
 
+    def known(self) -> Facts | None:
+        """Return what is known, where nothing has to be waited for."""
+        endpoint = self._client.ready()
+        if endpoint is None:
+            return None
+        return facts_of(endpoint.url, self._client.bucket, is_aws=endpoint.is_aws)
+
     async def honours(self, condition: str, beside: str) -> bool:
         """Return whether a condition is kept, trying it if that is not known.
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from base64 import b64decode, b64encode
 from binascii import Error as Base64Error
-from binascii import a2b_base64
+from binascii import a2b_base64, b2a_base64
 from typing import TYPE_CHECKING, NamedTuple
 
 from awscrt import checksums as crt
@@ -180,12 +180,21 @@ def _decoded(kind: str, value: str) -> bytes:
         raise IntegrityError(f"the service told a {kind} that is none") from None
 
 
+def quickly(kind: str, data: Buffer, /) -> str | None:
+    """Return a checksum as `compute` does; `None` where that takes longer."""
+    quick = _QUICK.get(kind)
+    if quick is None or len(data) >= THREAD_FROM:
+        return None
+    step, width = quick
+    made: int = step(data, 0)
+    return b2a_base64(made.to_bytes(width, "big"), newline=False).decode()
+
+
 async def compute(kind: str, data: Buffer, /) -> str:
     """Return a checksum of bytes as base64 text, as headers carry it."""
-    quick = _QUICK.get(kind)
-    if quick is not None and len(data) < THREAD_FROM:
-        step, width = quick
-        return b64encode(step(data, 0).to_bytes(width, "big")).decode()
+    quick = quickly(kind, data)
+    if quick is not None:
+        return quick
     made = hasher(kind)
     await feed(made, kind, data)
     return b64encode(made.digest()).decode()

@@ -169,11 +169,14 @@ class Client:
         Raises:
             StoreError: there are none.
         """
-        return self._ready() or self._made(await self.credentials.get())
+        return self.ready() or self._made(await self.credentials.get())
 
-    def _ready(self) -> Endpoint | None:
+    def ready(self) -> Endpoint | None:
         """Return the endpoint where nothing has to be waited for."""
         creds = self.credentials.current()
+        known = self._endpoint
+        if known is not None and known.creds is creds:
+            return known
         return None if creds is None else self._made(creds)
 
     def _made(self, creds: S3Credentials) -> Endpoint:
@@ -209,7 +212,7 @@ class Client:
 
     def send(self, ask: Ask) -> Coroutine[Any, Any, Response]:
         """Send a request once; the answer is of whatever status."""
-        endpoint = self._ready()
+        endpoint = self.ready()
         if endpoint is None:
             return self._send_when_ready(ask)
         engine = self._engine or self.engine

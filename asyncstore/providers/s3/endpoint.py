@@ -7,6 +7,7 @@ custom endpoint is the one that was given. So no answer can send a request elsew
 from __future__ import annotations
 
 import re
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from asyncstore.errors import ConfigurationError
@@ -33,6 +34,9 @@ _AWS_REGION = re.compile(r"(?:[a-z]{2,3})(?:-[a-z]+)+-\d{1,2}")
 _AWS_HOST = re.compile(
     r"(?:.+\.)?s3[.-](?:dualstack\.)?([a-z0-9-]+)\.(?:vpce\.)?amazonaws\.com(?:\.cn)?"
 )
+READ: Mapping[str, str] = MappingProxyType({"x-amz-checksum-mode": "ENABLED"})
+"""The headers of a plain read."""
+
 _BODILESS = frozenset({"GET", "HEAD", "DELETE"})
 _SUFFIXES = {"cn": "amazonaws.com.cn"}
 
@@ -105,7 +109,7 @@ class Endpoint:
         self._signer = self._make_signer() if creds.access_key else None
         self._writer = None
         if self._signer is not None:
-            self._writer = HeadWriter(self._signer, self.authority)
+            self._writer = HeadWriter(self._signer, self.authority, READ)
         far = base.scheme == "http" and not base.is_loopback
         if far and self._signer is not None and not settings.allow_http:
             raise ConfigurationError(
@@ -144,6 +148,9 @@ class Endpoint:
         ask.target = f"{path}?{query}" if query else path
         if self._writer is None:
             ask.head = None
+            return ask
+        if ask.headers is READ and method == "GET" and not query and not self._hash_payload:
+            ask.head = self._writer.write_read(path, now)
             return ask
         payload = UNSIGNED_PAYLOAD
         if self._hash_payload:

@@ -49,16 +49,19 @@ class HeadWriter:
     Args:
         signer: of the keys.
         authority: the `Host` header.
+        read: the headers of a plain read, which is most of all requests.
     """
 
-    __slots__ = ("_authority", "_forms", "_moment", "_second", "_signer")
+    __slots__ = ("_authority", "_forms", "_moment", "_plain", "_second", "_signer", "read")
 
-    def __init__(self, signer: Signer, authority: str) -> None:
+    def __init__(
+        self, signer: Signer, authority: str, read: Mapping[str, str] = _NO_HEADERS
+    ) -> None:
+        self.read = read
         self._signer = signer
         self._authority = authority
         self._forms: dict[tuple[Any, ...], _Form] = {}
-        self._second = -1
-        self._moment = signer.moment(0.0)
+        self._begin(0.0)
 
     def write(
         self,
@@ -81,9 +84,7 @@ class HeadWriter:
             ConfigurationError: a header's name or value cannot be sent.
         """
         if int(now) != self._second:
-            self._forms.clear()
-            self._moment = self._signer.moment(now)
-            self._second = int(now)
+            self._begin(now)
         kind = (method, length is None, *headers) if headers else (method, length is None)
         form = self._forms.get(kind)
         if form is None:
@@ -99,6 +100,26 @@ class HeadWriter:
         if length is None:
             return (form.head % (target, *values, signature)).encode()
         return (form.head % (target, *values, signature, length)).encode()
+
+    def write_read(self, path: str, now: float) -> bytes:
+        """Return the head of a plain read: what `write` makes of `GET` and the headers `read`."""
+        if int(now) != self._second:
+            self._begin(now)
+        before, after = self._plain
+        signature = self._moment.signature(f"GET\n{path}{before}")
+        return f"GET {path}{after}{signature}\r\n\r\n".encode()
+
+    def _begin(self, now: float) -> None:
+        """Begin a second."""
+        self._second = int(now)
+        self._moment = self._signer.moment(now)
+        self._forms.clear()
+        form = self._make_form(("GET", True, *self.read), self.read)
+        values = form.pick(self.read)
+        # All places are filled but the first one, the path, and in the head the last.
+        canonical = form.canonical % ("", "", *values)
+        head = form.head % ("", *values, "")
+        self._plain = canonical.removeprefix("GET\n"), head[len("GET ") : -len("\r\n\r\n")]
 
     def _make_form(self, kind: tuple[Any, ...], headers: Mapping[str, str]) -> _Form:
         """Write what does not change, with a place for what does; once per second and kind."""

@@ -102,7 +102,7 @@ class S3Provider:
                 stream = await reading.open_stream(stack, asked)
             yield stream
 
-    async def put(
+    def put(
         self,
         key: str,
         data: Buffer,
@@ -112,23 +112,18 @@ class S3Provider:
         if_absent: bool = False,
         content_type: str | None = None,
         metadata: Mapping[str, str] | None = None,
-    ) -> ObjectMeta:
+    ) -> Coroutine[Any, Any, ObjectMeta]:
         """Write a whole object in one request."""
-        with Placed("put", self.locate(key)):
-            if len(data) > self.limits.put:
-                raise NotSupportedError(
-                    f"{len(data)} bytes in one request, of at most {self.limits.put}; upload parts"
-                )
-            return await writing.put(
-                self._client,
-                self._probes,
-                key,
-                data,
-                if_match=if_match,
-                if_absent=if_absent,
-                content_type=content_type,
-                metadata=metadata,
-            )
+        return writing.put(
+            self._client,
+            self._probes,
+            key,
+            data,
+            if_match=if_match,
+            if_absent=if_absent,
+            content_type=content_type,
+            metadata=metadata,
+        )
 
     async def begin_upload(
         self,

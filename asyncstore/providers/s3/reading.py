@@ -20,6 +20,7 @@ from asyncstore.http import TooLongError
 from asyncstore.providers.s3.checksums import HEADERS, Check, agree, told
 from asyncstore.providers.s3.client import Ask, placed
 from asyncstore.providers.s3.composite import fuller
+from asyncstore.providers.s3.endpoint import READ
 from asyncstore.types import WHOLE, Blob, ObjectMeta, Span
 
 if TYPE_CHECKING:
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
 _CONTENT_RANGE = re.compile(r"bytes (\d{1,19})-(\d{1,19})/(\d{1,19})")
 _META = "x-amz-meta-"
 _WHOLE, _PARTIAL = 200, 206
-_VERIFY = {"x-amz-checksum-mode": "ENABLED"}
 
 
 class Ranged(NamedTuple):
@@ -107,10 +107,11 @@ def meta_of(key: str, headers: Mapping[str, str], size: int) -> ObjectMeta:
     get = headers.get
     names = tuple(headers)
     metadata, sums = _shapes.get(names) or _make_shape(names)
+    etag = get("etag")
     return ObjectMeta(
         key,
         size,
-        etag=quoted(get("etag")),
+        etag=etag if etag and etag[0] == '"' else quoted(etag),
         version=get("x-amz-version-id"),
         modified=get("last-modified"),
         content_type=get("content-type"),
@@ -123,7 +124,7 @@ async def head(
     client: Client, key: str, *, op: str = "head", if_match: str | None = None
 ) -> tuple[ObjectMeta, Mapping[str, str]]:
     """Ask for an object's metadata; return the headers with it."""
-    headers = dict(_VERIFY) if client.settings.checksums else {}
+    headers = dict(READ) if client.settings.checksums else {}
     if if_match is not None:
         headers["if-match"] = if_match
     ask = Ask(op, "HEAD", key, headers=headers, condition="source" if if_match else None)
@@ -173,7 +174,7 @@ class Reading:
         """Return the request; `None` where the size must be known first."""
         checked = self.client.settings.checksums
         if self.span is WHOLE and self.if_match is None:
-            return Ask(self.op, "GET", self.key, "", _VERIFY if checked else {}, into=into)
+            return Ask(self.op, "GET", self.key, "", READ if checked else {}, into=into)
         plan = ranged(self.span)
         if plan is None:
             return None
@@ -314,9 +315,12 @@ async def get(reading: Reading, into: memoryview | None, *, most: int | None = N
                 return await _get_narrowed(reading, into)
             _refuse_whole(reading, ask, error)
             raise
+        blob = _quickly(reading, reply)
+        if blob is not None:
+            return blob
         if reading.is_empty_range(reply.status, reply.headers):
             return await _get_narrowed(reading, into)
-        return _quickly(reading, reply) or await _thoroughly(reading, reply)
+        return await _thoroughly(reading, reply)
     except StoreError as error:
         placed(error, reading.op, client.locate(reading.key))
         raise

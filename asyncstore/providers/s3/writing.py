@@ -11,10 +11,10 @@ from asyncstore.errors import (
     NotSupportedError,
     StoreError,
 )
-from asyncstore.providers.s3.checksums import compute
-from asyncstore.providers.s3.client import Ask
+from asyncstore.providers.s3.checksums import compute, quickly
+from asyncstore.providers.s3.client import Ask, placed
 from asyncstore.providers.s3.reading import quoted
-from asyncstore.types import ObjectMeta
+from asyncstore.types import Limits, ObjectMeta
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from asyncstore.types import Buffer
 
 CRC = "x-amz-checksum-crc64nvme"
+PUT_MAX = Limits().put
+"""Most bytes in one request."""
 _NAME = re.compile(r"[a-z0-9\-]+")
 
 
@@ -97,12 +99,21 @@ async def send_checked(client: Client, facts: Facts, ask: Ask, data: Buffer) -> 
     given = ask.headers
     ask.body = data
     while True:
-        sums = await checksum_headers(facts, data) if client.settings.checksums else {}
+        crc = quickly("crc64nvme", data) if facts.crc else None
+        if not client.settings.checksums:
+            sums = {}
+        elif crc is not None:
+            sums = {CRC: crc}
+        else:
+            sums = await checksum_headers(facts, data)
         ask.headers = {**given, **sums}
         unsure = facts.crc is None and CRC in sums
         try:
-            reply = await client.call(ask)
+            reply = await client.send(ask)
+            if not 200 <= reply.status < 300:  # noqa: PLR2004
+                reply = await client.again(ask, reply)
         except StoreError as error:
+            error.at(ask.op, client.locate(ask.key))
             if unsure and facts.crc is None and error.status in (400, 501) and _is_about(error):
                 facts.crc = False  # and this request was not carried out
                 continue
@@ -143,15 +154,25 @@ async def put(
     metadata: Mapping[str, str] | None,
 ) -> ObjectMeta:
     """Write a whole object; see `Provider.put`."""
-    headers = write_headers(content_type, metadata)
-    condition: Condition = None
-    if if_absent or if_match is not None:
-        more, condition = await condition_headers(
-            probes, "put", key, if_match=if_match, if_absent=if_absent
+    try:
+        if len(data) > PUT_MAX:
+            raise NotSupportedError(
+                f"{len(data)} bytes in one request, of at most {PUT_MAX}; upload parts"
+            )
+        headers = write_headers(content_type, metadata)
+        condition: Condition = None
+        if if_absent or if_match is not None:
+            more, condition = await condition_headers(
+                probes, "put", key, if_match=if_match, if_absent=if_absent
+            )
+            headers |= more
+        ask = Ask(
+            "put", "PUT", key, headers=headers, replayable=condition is None, condition=condition
         )
-        headers |= more
-    ask = Ask("put", "PUT", key, headers=headers, replayable=condition is None, condition=condition)
-    reply = await send_checked(client, await probes.facts(), ask, data)
+        reply = await send_checked(client, probes.known() or await probes.facts(), ask, data)
+    except StoreError as error:
+        placed(error, "put", client.locate(key))
+        raise
     crc = ask.headers.get(CRC)
     return ObjectMeta(
         key,
