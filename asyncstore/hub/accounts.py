@@ -17,6 +17,7 @@ from asyncstore.hub.faults import (
     not_there,
 )
 from asyncstore.hub.models import Member, Organization, Token, User
+from asyncstore.hub.throttle import ACCOUNT, ADDRESS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,7 +40,7 @@ async def admit(hub: Hub, caller: Caller, *, username: str, password: str) -> st
     if not hub.settings.open_registration and not caller.may_write().administrator:
         raise not_allowed("Here, an administrator registers people.")
     names.check("account", username)
-    hub.by_address.take(caller.address)
+    await hub.throttle.take((ADDRESS, caller.address))
     return await hub.passwords.hash(password)
 
 
@@ -87,24 +88,22 @@ async def recognize(hub: Hub, caller: Caller, *, username: str, password: str) -
             from this address; the right password does not help then.
     """
     account = username.lower()
-    hub.by_address.take(caller.address)
-    hub.by_account.take(account)
+    await hub.throttle.take((ADDRESS, caller.address), (ACCOUNT, account))
     async with hub.database.reading() as session:
         user = await session.scalar(select(User).where(User.folded == account))
     if not await hub.passwords.verify(user.password if user else None, password) or user is None:
         await hub.log.write(caller, "login.failed", username)
         raise not_signed_in(_WRONG)
-    hub.by_address.give_back(caller.address)
-    hub.by_account.give_back(account)
     if hub.passwords.is_outdated(user.password):
         await _rehash(hub, user, password)
     return user
 
 
-def sign_in(
+async def sign_in(
     hub: Hub, session: AsyncSession, caller: Caller, user: User, expires_in: float | None = None
 ) -> tuple[Token, str]:
     """Return a login's token for who was recognised: its row and its text."""
+    await hub.throttle.give_back(session, (ADDRESS, caller.address), (ACCOUNT, user.folded))
     lifetime = min(expires_in or hub.settings.login_lifetime, hub.settings.login_lifetime)
     someone = Caller(caller.address, user_id=user.id, username=user.name, access="write")
     return _add_token(
@@ -126,13 +125,14 @@ async def prove(hub: Hub, caller: Caller, password: str) -> None:
     Raises:
         Refusal: 401, it is not; 429, too many tries.
     """
-    account = caller.username.lower()
-    hub.by_account.take(account)
+    account = (ACCOUNT, caller.username.lower())
+    await hub.throttle.take(account)
     async with hub.database.reading() as session:
         user = await session.get_one(User, caller.user_id)
     if not await hub.passwords.verify(user.password, password):
         raise not_signed_in(_WRONG)
-    hub.by_account.give_back(account)
+    async with hub.database.writing() as session:
+        await hub.throttle.give_back(session, account)
 
 
 async def change_password(hub: Hub, caller: Caller, *, current: str, new: str) -> None:

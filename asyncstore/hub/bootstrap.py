@@ -10,6 +10,7 @@ from sqlalchemy import delete, select
 from asyncstore.hub import accounts, tokens
 from asyncstore.hub.faults import Refusal, conflict
 from asyncstore.hub.models import Bootstrap, User
+from asyncstore.hub.throttle import ADDRESS
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncSession
@@ -38,7 +39,7 @@ async def admit(hub: Hub, caller: Caller, password: str) -> str:
     Raises:
         Refusal: 429, too many tries.
     """
-    hub.by_address.take(caller.address)
+    await hub.throttle.take((ADDRESS, caller.address))
     return await hub.passwords.hash(password)
 
 

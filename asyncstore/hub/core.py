@@ -24,9 +24,6 @@ if TYPE_CHECKING:
     from asyncstore.hub.models import Organization
     from asyncstore.hub.settings import Settings
 
-ACCOUNT_TRIES, ACCOUNT_EVERY = 10, 30.0
-ADDRESS_TRIES, ADDRESS_EVERY = 50, 2.0
-
 
 class Hub:
     """What every request works with; an async context manager.
@@ -46,8 +43,7 @@ class Hub:
         self.database = Database(settings.database_url)
         self.log = Log(self.database, clock)
         self.watch = Watch(self.database, clock)
-        self.by_account = Throttle(ACCOUNT_TRIES, every=ACCOUNT_EVERY, clock=time.monotonic)
-        self.by_address = Throttle(ADDRESS_TRIES, every=ADDRESS_EVERY, clock=time.monotonic)
+        self.throttle = Throttle(self.database, clock)
         self.public_url = settings.public_url
         self.bootstrap_code: str | None = None
         self.under_way: set[tuple[str, str]] = set()

@@ -168,6 +168,16 @@ class Done(Base):
     expires_at: Mapped[float] = mapped_column(Float, index=True)
 
 
+class Tries(Base):
+    """How often somebody tried, of late: `full_at` is when they have all their tries again."""
+
+    __tablename__ = "tries"
+
+    kind: Mapped[str] = mapped_column(String(8), primary_key=True)
+    key: Mapped[str] = mapped_column(String(_NAME), primary_key=True)
+    full_at: Mapped[float] = mapped_column(Float, index=True)
+
+
 class Event(Base):
     """A line of the audit log. The database refuses to change or remove one."""
 

@@ -1,59 +1,122 @@
-"""How often somebody may try: a bucket of tries for each key, which fills up again with time."""
+"""How often somebody may try: some tries at once, and one more each so many seconds.
+
+All that is known of a key is one moment: when it has all its tries again. It is in the database,
+so that a restart, or another process, lets nobody try more often; nothing is in memory. A row goes
+when its moment has come.
+"""
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from sqlalchemy import delete
+from sqlalchemy.exc import IntegrityError
+
 from asyncstore.hub.faults import too_many
+from asyncstore.hub.models import Tries
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_KEPT = 50_000
+    from sqlalchemy.ext.asyncio import AsyncSession
+
+    from asyncstore.hub.database import Database
+
+
+@dataclass(frozen=True)
+class Allowance:
+    """How many tries each key of a kind has; pure.
+
+    Attributes:
+        kind: what the keys are.
+        tries: how many at once.
+        every: seconds after which one more is allowed.
+    """
+
+    kind: str
+    tries: int
+    every: float
+
+    def taken(self, full_at: float, now: float) -> float:
+        """Return when there will be all tries again, one more being taken.
+
+        Args:
+            full_at: when there would have been, in epoch seconds.
+            now: epoch seconds.
+
+        Raises:
+            Refusal: 429, there is none left; says in how many seconds there is.
+        """
+        used = self._used(full_at, now)
+        if used + 1 > self.tries:
+            wait = (used + 1 - self.tries) * self.every
+            raise too_many("Too many tries; wait a little.", retry_after=wait)
+        return now + (used + 1) * self.every
+
+    def given_back(self, full_at: float, now: float) -> float:
+        """Return when there will be all tries again, one that was all right being uncounted."""
+        return now + max(0.0, self._used(full_at, now) - 1) * self.every
+
+    def _used(self, full_at: float, now: float) -> float:
+        used = max(0.0, (full_at - now) / self.every)
+        # Far more than there are: the clock was set back since, and nobody is to wait for it.
+        return used if used <= 2 * self.tries else 0.0
+
+
+ACCOUNT = Allowance("account", tries=10, every=30.0)
+ADDRESS = Allowance("address", tries=50, every=2.0)
 
 
 class Throttle:
-    """Counts tries by key, such as an account or an address.
+    """Counts tries in a database.
 
     Args:
-        tries: how many at once.
-        every: seconds after which one more is allowed.
-        clock: seconds that only go up.
-        kept: how many keys are remembered; beyond, the one that tried longest ago is forgotten.
+        database: where.
+        clock: epoch seconds.
     """
 
-    def __init__(
-        self, tries: int, *, every: float, clock: Callable[[], float], kept: int = _KEPT
-    ) -> None:
-        self._tries = tries
-        self._every = every
+    def __init__(self, database: Database, clock: Callable[[], float]) -> None:
+        self._database = database
         self._clock = clock
-        self._kept = kept
-        self._used: OrderedDict[str, tuple[float, float]] = OrderedDict()
 
-    def take(self, key: str) -> None:
-        """Count a try.
+    async def take(self, *keys: tuple[Allowance, str]) -> None:
+        """Count a try of each key, or of none where one has none left.
 
         Raises:
-            Refusal: 429, there was none left; says in how many seconds there is.
+            Refusal: 429, one has none left; says in how many seconds there is.
         """
-        used = self._now_used(key)
-        if used + 1 > self._tries:
-            wait = (used + 1 - self._tries) * self._every
-            raise too_many("Too many tries; wait a little.", retry_after=wait)
-        self._set(key, used + 1)
+        now = self._clock()
+        # Whoever is refused takes no turn among those who write.
+        async with self._database.reading() as session:
+            for allowance, key in keys:
+                kept = await session.get(Tries, (allowance.kind, key))
+                allowance.taken(kept.full_at if kept else now, now)
+        async with self._database.writing() as session:
+            await session.execute(delete(Tries).where(Tries.full_at <= now))
+            for allowance, key in keys:
+                row = await _locked(session, allowance, key, now)
+                row.full_at = allowance.taken(row.full_at, now)
 
-    def give_back(self, key: str) -> None:
-        """Uncount a try that was all right."""
-        self._set(key, max(0.0, self._now_used(key) - 1))
+    async def give_back(self, session: AsyncSession, *keys: tuple[Allowance, str]) -> None:
+        """Uncount a try that was all right, in the session of what it was for."""
+        now = self._clock()
+        for allowance, key in keys:
+            row = await session.get(Tries, (allowance.kind, key), with_for_update=True)
+            if row is not None:
+                row.full_at = allowance.given_back(row.full_at, now)
 
-    def _now_used(self, key: str) -> float:
-        used, at = self._used.get(key, (0.0, 0.0))
-        return max(0.0, used - (self._clock() - at) / self._every) if used else 0.0
 
-    def _set(self, key: str, used: float) -> None:
-        self._used[key] = (used, self._clock())
-        self._used.move_to_end(key)
-        while len(self._used) > self._kept:
-            self._used.popitem(last=False)
+async def _locked(session: AsyncSession, allowance: Allowance, key: str, now: float) -> Tries:
+    """Return a key's row for this session alone, made if there is none."""
+    named = (allowance.kind, key)
+    row = await session.get(Tries, named, with_for_update=True)
+    if row is not None:
+        return row
+    try:
+        async with session.begin_nested():
+            row = Tries(kind=allowance.kind, key=key, full_at=now)
+            session.add(row)
+    except IntegrityError:  # somebody else has done so at this moment
+        row = await session.get_one(Tries, named, with_for_update=True)
+    return row

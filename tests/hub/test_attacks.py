@@ -12,16 +12,16 @@ import time
 from urllib.parse import quote
 
 import pytest
-from sqlalchemy import select, text
+from sqlalchemy import func, select, text
 
 from asyncstore.errors import IntegrityError
 from asyncstore.hub import accounts, tokens
 from asyncstore.hub.faults import Refusal
 from asyncstore.hub.gate import depth
-from asyncstore.hub.models import Base, Credential
+from asyncstore.hub.models import Base, Credential, Tries
 from asyncstore.hub.passwords import Passwords
 from asyncstore.hub.settings import Limits, PasswordCost
-from asyncstore.hub.throttle import Throttle
+from asyncstore.hub.throttle import ADDRESS, Throttle
 from asyncstore.testing.canary import CANARY_SECRET, guard
 from tests.hub.people import PASSWORD, Person, Town
 
@@ -150,22 +150,61 @@ async def test_guessing_is_slowed_down_and_the_right_password_looks_no_different
 
 
 async def test_ten_thousand_guesses_from_one_address_get_a_handful_of_answers():
-    now = [0.0]
-    throttle = Throttle(50, every=2.0, clock=lambda: now[0])
-    let_in = 0
-    for _ in range(10_000):
-        now[0] += 0.01
+    full_at = let_in = 0
+    for hundredth in range(10_000):
         with contextlib.suppress(Refusal):
-            throttle.take("10.0.0.1")
+            full_at = ADDRESS.taken(full_at, hundredth / 100)
             let_in += 1
     assert 98 <= let_in <= 100  # fifty at once, and one in two seconds
 
 
-async def test_a_throttle_remembers_no_more_keys_than_it_may():
-    throttle = Throttle(1, every=60.0, clock=lambda: 0.0, kept=100)
-    for number in range(1_000):
-        throttle.take(str(number))
-    assert len(throttle._used) == 100
+async def test_a_restart_gives_nobody_more_tries(serving, database, session):
+    now = [1_800_000_000.0]
+
+    async def tries(password, times):
+        async with serving(database=database, clock=lambda: now[0]) as server:
+            nobody = Town(session, server.url).nobody
+            told = [
+                await nobody.post(f"{API}/login", username="ada", password=password)
+                for _ in range(times)
+            ]
+            return [one.status for one in told]
+
+    async with serving(database=database, clock=lambda: now[0]) as server:
+        await Town(session, server.url).person("ada")
+    assert await tries("wrong one", 6) == [401] * 6
+    assert await tries("wrong one", 6) == [401] * 4 + [429] * 2
+    assert await tries(PASSWORD, 1) == [429]
+    now[0] += 29
+    assert await tries(PASSWORD, 1) == [429]
+    now[0] += 2
+    assert await tries("wrong one", 2) == [401, 429]
+    now[0] -= 86_400  # a clock that is set back locks nobody out for a day
+    assert await tries("wrong one", 1) == [401]
+
+
+async def test_tries_are_remembered_while_they_count(town, server):
+    for number in range(20):
+        await town.nobody.post(f"{API}/login", username=f"name{number}", password="wrong one")
+    assert await _tried(server) == 21  # the names, and one address
+    hub = server.hub
+    late = Throttle(hub.database, lambda: hub.clock() + 301)
+    await late.take((ADDRESS, "10.0.0.1"))
+    assert await _tried(server) == 1
+
+
+async def test_tries_at_the_same_moment_are_all_counted(server):
+    told = await asyncio.gather(
+        *(server.hub.throttle.take((ADDRESS, "10.0.0.1")) for _ in range(60)),
+        return_exceptions=True,
+    )
+    assert told.count(None) in (50, 51)  # one more in two seconds
+    assert all(one is None or isinstance(one, Refusal) for one in told)
+
+
+async def _tried(server):
+    async with server.hub.database.reading() as session:
+        return await session.scalar(select(func.count()).select_from(Tries))
 
 
 async def test_a_wrong_name_and_a_wrong_password_read_the_same(town):

@@ -76,7 +76,7 @@ async def login(body: LoginAsked, hub: TheHub, caller: TheCaller, request: TheRe
     """Sign in, for 1000 hours unless less is asked for."""
     user = await accounts.recognize(hub, caller, username=body.username, password=body.password)
     async with request.making(with_password=True) as session:
-        row, text = accounts.sign_in(hub, session, caller, user, body.expires_in)
+        row, text = await accounts.sign_in(hub, session, caller, user, body.expires_in)
         request.told_once(row.id)
     return LoginSaid(token=text, id=row.id, username=user.name, expires_at=row.expires_at)
 

@@ -90,7 +90,7 @@ async def sign_in(body: SignIn, hub: TheHub, caller: TheCaller) -> dict[str, str
         return {"token": tokens.make_anonymous()}
     user = await accounts.recognize(hub, caller, username=body.username, password=body.password)
     async with hub.database.writing() as session:
-        _, text = accounts.sign_in(hub, session, caller, user)
+        _, text = await accounts.sign_in(hub, session, caller, user)
     return {"token": text}
 
 
