@@ -147,17 +147,34 @@ async def obstore_gather(told: Told) -> dict[str, Any]:
 
 async def s5cmd(told: Told) -> dict[str, Any]:
     """s5cmd writes the folder; its start, some 20 ms, is part of its time."""
+    return _s5cmd(told, ["cp", "s3://bucket/data/*", f"{told.target}/"])
+
+
+async def s5cmd_run(told: Told) -> dict[str, Any]:
+    """s5cmd is told of each file, by a list that was written before; it need not list."""
+    return _s5cmd(told, ["run", _commands(told)])
+
+
+def _commands(told: Told) -> str:
+    path = os.path.join(told.folder, "commands")
+    with open(path, "w", encoding="utf-8") as file:
+        for number in range(told.count):
+            key = key_of(number)
+            name = key.partition("/")[2]
+            file.write(f"cp s3://bucket/{key} {os.path.join(told.target, name)}\n")
+    return path
+
+
+def _s5cmd(told: Told, work: list[str]) -> dict[str, Any]:
     program = os.path.join(sysconfig.get_path("scripts"), "s5cmd")
     environ = os.environ | {
         "AWS_ACCESS_KEY_ID": _KEYS["aws_access_key_id"],
         "AWS_SECRET_ACCESS_KEY": _KEYS["aws_secret_access_key"],
         "AWS_REGION": _REGION,
     }
-    command = [program, "--endpoint-url", told.url, "--log", "error"]
+    command = [program, "--endpoint-url", told.url, "--log", "error", *work]
     began = time.perf_counter()
-    subprocess.run(  # noqa: ASYNC221 - nothing else runs in this loop
-        [*command, "cp", "s3://bucket/data/*", f"{told.target}/"], env=environ, check=True
-    )
+    subprocess.run(command, env=environ, check=True)
     seconds = time.perf_counter() - began
     told.check_files()
     import resource
@@ -204,7 +221,15 @@ def main() -> None:
     told = Told(sys.argv[1])
     calls = {
         call.__name__: call
-        for call in (download, rerun, get_many, obstore_gather, s5cmd, boto3_transfer)
+        for call in (
+            download,
+            rerun,
+            get_many,
+            obstore_gather,
+            s5cmd,
+            s5cmd_run,
+            boto3_transfer,
+        )
     }
     work = calls[told.call](told)
     if told.how.pop("uvloop", False):

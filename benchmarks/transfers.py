@@ -60,6 +60,7 @@ _WIDTHS = (128, 256, 512, 1024)
 _DOWNLOADS = {
     "asyncstore": ("download", {}),
     "s5cmd": ("s5cmd", {}),
+    "s5cmd run": ("s5cmd_run", {}),
     "boto3, TransferManager": ("boto3_transfer", {}),
     "boto3, TransferManager, 64 threads": ("boto3_transfer", {"threads": 64}),
 }

@@ -141,3 +141,11 @@ async def test_more_threads_write_where_the_disk_is_slow(tmp_path, provider, mon
     assert len(threads) > 2
     assert None not in found
     assert tree(tmp_path) == dict(ITEMS)
+
+
+async def test_a_disk_that_is_full_leaves_no_piece_of_a_file(tmp_path, provider, monkeypatch):
+    write = os.write
+    monkeypatch.setattr(os, "write", lambda fd, data: write(fd, data[:50]))
+    found = await provider.put_group([("d/short", b"a" * 50), ("d/long", b"b" * 51)])
+    assert [meta is not None for meta in found] == [True, False]
+    assert tree(tmp_path) == {"d/short": b"a" * 50}

@@ -85,24 +85,32 @@ def _put_in(
     try:
         for place, name, temp in files:
             check_cancelled()
-            with suppress(*_UNUSUAL):
+            try:
                 written[place] = _write(fd, name, temp, items[place][1], flush)
+            except _UNUSUAL:
+                continue
         with locked(fd, exclusive=False):
             for place, name, temp in files:
-                if place in written:
-                    with suppress(OSError):
-                        os.rename(temp, name, src_dir_fd=fd, dst_dir_fd=fd)
-                        named.append((place, meta_of(items[place][0], written.pop(place))))
+                if place in written and _is_named(fd, temp, name):
+                    named.append((place, meta_of(items[place][0], written.pop(place))))
         flush.folder(fd)
     finally:
         for place, _, temp in files:
             if place in written:
-                with suppress(OSError):
-                    os.unlink(temp, dir_fd=fd)
+                _remove(fd, temp)
         os.close(fd)
         if folders and not named:
             _tidy(root, folders)
     return named
+
+
+def _is_named(folder: int, temp: str, name: str) -> bool:
+    """Give a file its name; return whether it has it."""
+    try:
+        os.rename(temp, name, src_dir_fd=folder, dst_dir_fd=folder)
+    except OSError:
+        return False
+    return True
 
 
 def _write(folder: int, name: str, temp: str, data: Buffer, flush: Flush) -> os.stat_result:
@@ -111,19 +119,25 @@ def _write(folder: int, name: str, temp: str, data: Buffer, flush: Flush) -> os.
     mode = _mode_of(folder, name)
     fd = os.open(temp, CREATE, 0o666 if mode is None else 0o600, dir_fd=folder)
     try:
-        if os.write(fd, data) < len(data):
-            raise OSError  # noqa: TRY301 - the disk is full, as another piece would tell
-        if mode is not None:
-            os.fchmod(fd, mode)
-        stamp(fd)
-        flush.file(fd)
-        return os.fstat(fd)
+        try:
+            if os.write(fd, data) < len(data):
+                raise OSError  # the disk is full, as another piece would tell
+            if mode is not None:
+                os.fchmod(fd, mode)
+            stamp(fd)
+            flush.file(fd)
+            state = os.fstat(fd)
+        finally:
+            os.close(fd)  # where a network's disk may tell that it is full
     except BaseException:
-        with suppress(OSError):
-            os.unlink(temp, dir_fd=folder)
+        _remove(folder, temp)
         raise
-    finally:
-        os.close(fd)
+    return state
+
+
+def _remove(folder: int, temp: str) -> None:
+    with suppress(OSError):
+        os.unlink(temp, dir_fd=folder)
 
 
 def _mode_of(folder: int, name: str) -> int | None:
