@@ -58,7 +58,7 @@ def answers(url: str, /) -> bool:
     """Whether an HTTP server answers there, whatever it says."""
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
-        with opener.open(url, timeout=2):
+        with opener.open(url, timeout=10):
             return True
     except urllib.error.HTTPError as error:
         error.close()

@@ -280,7 +280,7 @@ async def test_an_idle_connection_is_closed_in_time():
     async with ByteFake(script) as fake:
         engine = engine_with(idle_timeout=0.2)
         await engine.send(Request("GET", fake.origin, "/k"))
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(LONG):
             await closed.wait()
         await closes(engine)
 

@@ -193,7 +193,7 @@ async def test_a_replay_makes_room_for_itself_where_idle_connections_fill_the_po
         engine = Engine(EngineOptions(connections=1))
         await engine.send(Request("GET", fake.origin, "/k"))
         pool = engine._pools[fake.origin]
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             connection = await pool.acquire(None, fresh=True)
         assert connection.served == 0
         pool.free(connection)
@@ -284,7 +284,7 @@ async def test_a_caller_may_reuse_his_buffer_as_soon_as_he_is_cancelled():
         task.cancel()
         await asyncio.wait([task])
         before = bytes(mine)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             await closed.wait()
         assert mine == before
         await engine.aclose()
@@ -302,7 +302,7 @@ async def test_a_waiter_that_is_cancelled_loses_nobody_a_connection():
                 await asyncio.sleep(0)
             for task in tasks[1:4]:
                 task.cancel()
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(60):
                 await asyncio.wait(tasks)
             assert tasks[0].result().body == tasks[4].result().body == b"ok"
         await engine.aclose()
@@ -321,7 +321,7 @@ async def test_closing_ends_requests_under_way_in_the_queue_and_connecting():
         tls = fake.origin._replace(scheme="https")
         tasks.append(asyncio.create_task(engine.send(Request("GET", tls, "/k"))))
         await until(lambda: fake.connections == 3)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             await engine.aclose()
             await engine.aclose()
             results = await asyncio.gather(*tasks, return_exceptions=True)

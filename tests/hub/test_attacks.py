@@ -258,8 +258,10 @@ async def test_what_is_taken_away_ends_within_a_second_also_under_load(town, ses
     else:
         assert (await ada.delete("/api/dataset/ada/d")).status == 200
     done = time.monotonic()
+    asked = done
     while await head(session, told) != 403:
-        assert time.monotonic() - done < 1
+        assert asked - done < 1
+        asked = time.monotonic()
     stop.set()
     await asyncio.gather(*workers)
     if end == "revoke":

@@ -69,7 +69,7 @@ def test_ctrl_c_ends_it_with_its_own_code(tmp_path):
     with served("--data", "hub", "--port", "0", cwd=tmp_path) as (child, _):
         bootstrap_code(child)
         child.send_signal(signal.SIGINT)
-        assert child.wait(timeout=10) == 130
+        assert child.wait(timeout=60) == 130
 
 
 def test_nobody_else_can_read_the_folder_or_the_key(tmp_path):
@@ -140,4 +140,4 @@ async def test_what_was_acknowledged_outlives_a_kill(kind, tmp_path, request):
             assert len(acknowledged) >= 40
             assert {f"root/{name}" for name in acknowledged} <= {row["_id"] for row in listed.body}
             child.send_signal(signal.SIGTERM)
-            assert child.wait(timeout=10) == 0
+            assert child.wait(timeout=60) == 0

@@ -651,7 +651,7 @@ async def test_a_beginning_that_is_cancelled_leaves_no_session(server, provider,
 
     def hold():
         loop.call_soon_threadsafe(began.set)
-        go_on.wait(5)
+        go_on.wait(60)
 
     server.fail("before", "uploadType=resumable", hold)
     if how == "task":

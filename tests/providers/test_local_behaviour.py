@@ -135,7 +135,7 @@ async def test_a_cancellation_while_a_stream_is_closed_is_not_lost(provider, mon
 
     def slow(source):
         closing.set()
-        assert go_on.wait(10)
+        assert go_on.wait(60)
         close(source)
 
     monkeypatch.setattr(reading.Source, "close", slow)
@@ -145,7 +145,7 @@ async def test_a_cancellation_while_a_stream_is_closed_is_not_lost(provider, mon
             pass
 
     task = asyncio.create_task(use())
-    assert await asyncio.to_thread(closing.wait, 10)
+    assert await asyncio.to_thread(closing.wait, 60)
     task.cancel()
     await asyncio.sleep(0)
     assert not task.done()
@@ -159,7 +159,7 @@ async def test_what_must_be_done_is_done_though_it_was_cancelled_before_it_began
     monkeypatch.setattr(threads, "WORKERS", 1)
     monkeypatch.setattr(threads, "_pool", threads._Pool())
     go_on = threading.Event()
-    others = threads.start(lambda: go_on.wait(10))
+    others = threads.start(lambda: go_on.wait(60))
     done: list[int] = []
     task = asyncio.create_task(threads.run(lambda: done.append(1), sure=True))
     await asyncio.sleep(0)

@@ -112,7 +112,7 @@ async def test_a_group_that_is_cancelled_ends_and_leaves_nothing(tmp_path, provi
 
     def waiting(fd):
         begun.set()
-        go.wait(10)
+        go.wait(60)
         return writing.stamp(fd)
 
     monkeypatch.setattr(grouping, "stamp", waiting)

@@ -18,7 +18,7 @@ from asyncstore.layers import RetryPolicy
 from asyncstore.testing.faultproxy import FaultProxy, Faults
 from asyncstore.types import MiB
 
-pytestmark = [pytest.mark.asyncio, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.asyncio
 
 WORKERS = 6
 STEPS = 12
