@@ -291,6 +291,14 @@ class Verifies(Protocol):
 class LastingUpload(Upload, Protocol):
     """An upload that outlives this process, unless it is aborted."""
 
+    @property
+    def token(self) -> str:
+        """What names it in a later `resume_upload`; it may change with every part.
+
+        It may be as good as a credential: it is in no log and no message.
+        """
+        ...
+
     async def leave(self) -> None:
         """Free what this process holds, and leave the upload to a later `resume_upload`.
 
@@ -303,13 +311,12 @@ class Resumed(NamedTuple):
     """An upload to go on with.
 
     Attributes:
-        upload: parts that are present need not be put again.
-        token: what names it in a later call.
-        present: numbers of the parts that are there.
+        upload: parts that are present are not put again.
+        present: numbers of the parts that are there; where parts come one after another, the
+            first ones.
     """
 
     upload: LastingUpload
-    token: str
     present: frozenset[int]
 
 
@@ -327,6 +334,7 @@ class ResumesUploads(Protocol):
         part: int,
         sums: Mapping[int, int],
         check: Callable[[Buffer], int],
+        if_absent: bool = False,
         content_type: str | None = None,
         metadata: Mapping[str, str] | None = None,
     ) -> Resumed:
@@ -334,11 +342,13 @@ class ResumesUploads(Protocol):
 
         Args:
             key: the object to be.
-            token: of an earlier call for the same object, or `""` for a new upload.
+            token: of an earlier upload for the same object, after the last part that was put
+                and recorded; or `""` for a new upload.
             size: of the whole, in bytes.
             part: bytes of each part, but for the last.
             sums: checksums of the parts that were sent, by number.
             check: computes such a checksum, where the provider must look for itself.
+            if_absent: as in `Provider.put`; it holds at `Upload.complete`.
             content_type: as in `Provider.put`; of a new upload.
             metadata: as in `Provider.put`; of a new upload.
         """

@@ -215,6 +215,13 @@ class LayerUpload:
         """See `Upload.abort`."""
         await self._layer.around(Op("abort", self._key, write=True), self._inner.abort)
 
+    @property
+    def token(self) -> str:
+        """See `LastingUpload.token`."""
+        inner: Any = self._inner
+        found: str = inner.token
+        return found
+
     async def leave(self) -> None:
         """See `LastingUpload.leave`; nothing is sent."""
         inner: Any = self._inner

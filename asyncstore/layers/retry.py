@@ -234,11 +234,24 @@ class Retried(Layer):
         return _RetriedUpload(self, upload, key, mark)
 
     async def resume_upload(self, key: str, token: str, /, **how: Any) -> Resumed:
-        """See `ResumesUploads.resume_upload`; the service settles a repeated completion."""
-        found = await super().resume_upload(key, token, **how)
+        """See `ResumesUploads.resume_upload`; a repeated completion knows its own success.
+
+        Without a condition the service settles that. With one, the object bears a mark, which
+        is in the token, so that also another process knows it.
+        """
+        mark, _, inner_token = token.rpartition(_MARK_ENDS)
+        if how.get("if_absent") and (mark or not inner_token):
+            made, how["metadata"] = self._marked(how.get("metadata"), mark or None)
+            mark = made or ""
+        found = await super().resume_upload(key, inner_token, **how)
         upload = found.upload
         inner = upload._inner if isinstance(upload, LayerUpload) else upload  # noqa: SLF001
-        return found._replace(upload=_RetriedUpload(self, inner, key, None))
+        return found._replace(upload=_RetriedUpload(self, inner, key, mark or None))
+
+    async def drop_uploads(self, key: str, /, *, token: str, since: float) -> None:
+        """See `ResumesUploads.drop_uploads`."""
+        _, _, inner_token = token.rpartition(_MARK_ENDS)
+        await super().drop_uploads(key, token=inner_token, since=since)
 
     async def delete(self, keys: Sequence[str], /) -> Mapping[str, StoreError]:
         """See `Provider.delete`; keys that failed for a passing reason are tried again."""
@@ -403,12 +416,12 @@ class Retried(Layer):
         return True
 
     def _marked(
-        self, metadata: Mapping[str, str] | None
+        self, metadata: Mapping[str, str] | None, mark: str | None = None
     ) -> tuple[str | None, Mapping[str, str] | None]:
         """Add a random id to a write's metadata, where objects carry metadata."""
         if not self.limits.metadata:
             return None, metadata
-        mark = secrets.token_hex(16)
+        mark = mark or secrets.token_hex(16)
         return mark, {**(metadata or {}), WRITE_ID: mark}
 
     async def _find(self, key: str, mark: str | None) -> ObjectMeta | None:
@@ -422,6 +435,9 @@ class Retried(Layer):
         return meta if meta.metadata.get(WRITE_ID) == mark else None
 
 
+_MARK_ENDS = "\n"
+"""Behind the mark in an upload's token; no service's own token has one."""
+
 _OWN_SUCCESS = (AlreadyExistsError, PreconditionError, NotFoundError)
 """How a repeated write's own success may look to it."""
 
@@ -433,6 +449,11 @@ class _RetriedUpload(LayerUpload):
         super().__init__(layer, inner, key)
         self._retried = layer
         self._mark = mark
+
+    @property
+    def token(self) -> str:
+        """See `LastingUpload.token`; with the mark, where there is one."""
+        return super().token if self._mark is None else f"{self._mark}{_MARK_ENDS}{super().token}"
 
     async def complete(self) -> ObjectMeta:
         """See `Upload.complete`."""

@@ -783,8 +783,8 @@ class Store:
 
         An object is skipped if it is known to be there: by checksum, or because an earlier run
         wrote and verified it and neither side's ETag has changed since; never for its name and
-        size alone. Files, S3 and Google go on with large objects that a killed run began, where
-        the target is a file or S3; others are copied anew. Within one service, objects are
+        size alone. Files, S3 and Google go on with large objects that a killed run began, whatever
+        the target. Within one service, objects are
         copied at the service.
 
         Args:

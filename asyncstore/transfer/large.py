@@ -93,6 +93,7 @@ class Large:
         meta: of the source.
         record: of the transfer.
         came: told of bytes that arrived.
+        if_absent: create only; it holds when the object is completed.
     """
 
     def __init__(
@@ -102,12 +103,15 @@ class Large:
         meta: ObjectMeta,
         record: Record,
         came: Callable[[int], None],
+        *,
+        if_absent: bool = False,
     ) -> None:
         self._source = source
         self._target = target
         self._meta = meta
         self._record = record
         self._came = came
+        self._if_absent = if_absent
         self._key = meta.key
         self._arrived = 0
 
@@ -164,6 +168,7 @@ class Large:
                 part=begun.part,
                 sums=dict(begun.sums),
                 check=self._kind.step,
+                if_absent=self._if_absent,
                 **kept(meta, self._target),
             )
             upload: Resumed
@@ -175,8 +180,8 @@ class Large:
                 # Who may write need not be allowed to see what is there.
                 await drop(self._target, self._key, begun)
                 upload = await open_it("")
-            if upload.token != begun.token:
-                await in_thread(self._record.name, self._key, upload.token)
+            if upload.upload.token != begun.token:
+                await in_thread(self._record.name, self._key, upload.upload.token)
         return upload
 
     async def _send(self, meta: ObjectMeta, begun: Begun, upload: Resumed) -> None:
@@ -184,13 +189,14 @@ class Large:
         for number in begun.sums.keys() - have:
             del begun.sums[number]
         parts = iter(list(_parts(meta.size, begun.part)))
+        turns = None if self._target.provider.limits.parallel_parts else _Turns(len(have) + 1)
         failed: list[Exception] = []
 
         async def work() -> None:
             try:
                 for number, start, stop in parts:
                     if number not in have:
-                        await self._send_one(upload, number, start, stop)
+                        await self._send_one(upload, number, Span(start, stop), turns)
                     self._arrived += stop - start
                     self._came(stop - start)
             except Exception as error:  # noqa: BLE001 - raised below, outside the group
@@ -203,14 +209,20 @@ class Large:
         if failed:
             raise failed[0]
 
-    async def _send_one(self, upload: Resumed, number: int, start: int, stop: int) -> None:
-        span = Span(start, stop)
+    async def _send_one(
+        self, upload: Resumed, number: int, span: Span, turns: _Turns | None
+    ) -> None:
         blob = await self._source.get(self._key, span=span, if_match=self._meta.etag)
+        start, stop = span.resolve(self._meta.size)
         if blob.meta.size != self._meta.size or len(blob.data) != stop - start:
             raise ObjectChangedError("it was replaced while it was being read")
-        await upload.upload.put_part(number, blob.data)
         value = self._kind.step(blob.data)
-        await in_thread(self._record.part, self._key, number, value)
+        if turns is not None:
+            await turns.wait(number)
+        await upload.upload.put_part(number, blob.data)
+        await in_thread(self._record.part, self._key, number, value, upload.upload.token)
+        if turns is not None:
+            turns.done(number)
 
     def _compare(self, meta: ObjectMeta, begun: Begun) -> None:
         """Hold the parts against what the source says of the whole."""
@@ -230,6 +242,29 @@ class Large:
             except StoreError:
                 return
             await in_thread(self._record.end, self._key)
+
+
+class _Turns:
+    """Lets parts that are read at once be sent one after another.
+
+    Args:
+        first: the number of the first part to be sent.
+    """
+
+    def __init__(self, first: int) -> None:
+        self._next = first
+        self._waiting: dict[int, anyio.Event] = {}
+
+    async def wait(self, number: int) -> None:
+        """Return when the parts before this one were sent."""
+        if number != self._next:
+            await self._waiting.setdefault(number, anyio.Event()).wait()
+
+    def done(self, number: int) -> None:
+        """Let the next part be sent."""
+        self._next = number + 1
+        if self._next in self._waiting:
+            self._waiting.pop(self._next).set()
 
 
 def _named(key: str, meta: ObjectMeta) -> ObjectMeta:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from asyncstore.errors import AlreadyExistsError, IntegrityError, NotSupportedError
+from asyncstore.errors import IntegrityError, NotSupportedError
 from asyncstore.provider import Moves, passes_on
 from asyncstore.transfer import large
 from asyncstore.transfer.content import same
@@ -197,10 +197,9 @@ class Carrier:
             return blob.meta, after
         if not large.resumes(target):
             return await self._at_once(meta)
-        if self._if_absent and await target.exists(key):
-            # An upload that is gone on with has no condition; this is as near as one can come.
-            raise AlreadyExistsError("there is an object")
-        going = large.Large(source, target, meta, self._record, self._came)
+        going = large.Large(
+            source, target, meta, self._record, self._came, if_absent=self._if_absent
+        )
         return await going.run(resumed=self._resumed)
 
     async def _at_once(self, meta: ObjectMeta) -> tuple[ObjectMeta, ObjectMeta]:

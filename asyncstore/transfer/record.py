@@ -9,6 +9,9 @@ What is on record was written, but a power cut may have taken it from the disk. 
 count while the machine has not been started again since, and for good once the target was
 flushed after them. Entries of earlier runs that nobody flushed are taken over by the run that does.
 
+The name of an upload may be a secret (a session's address at Google): the file is its owner's
+alone, and nothing tells what is in it.
+
 All calls but `add` and `remove` block.
 """
 
@@ -67,7 +70,8 @@ class Begun:
         source: the ETag of the version that is read.
         size: bytes.
         part: bytes of a part, but for the last.
-        token: names the upload; `""` where a kill came before its name was known.
+        token: names the upload; `""` where a kill came before its name was known. It may be as
+            good as a credential.
         kind: which checksum `sums` are of.
         sums: of the parts that were sent, by number.
         since: when it was begun, in seconds since 1970.
@@ -76,7 +80,7 @@ class Begun:
     source: str | None
     size: int
     part: int
-    token: str = ""
+    token: str = field(default="", repr=False)
     kind: str = ""
     sums: dict[int, int] = field(default_factory=dict)
     since: float = 0.0
@@ -223,13 +227,17 @@ class Record:
                 db.execute("delete from parts where key = ?", (key,))
                 db.execute("update begun set token = ? where key = ?", (token, key))
 
-    def part(self, key: str, number: int, value: int) -> None:
-        """Record a part that was sent, and its checksum."""
-        self.begun[key].sums[number] = value
+    def part(self, key: str, number: int, value: int, token: str) -> None:
+        """Record a part that was sent, its checksum, and what the upload is called since."""
+        begun = self.begun[key]
+        begun.sums[number] = value
+        renamed, begun.token = begun.token != token, token
         with self._changing() as db:
             if db is not None:
                 sql = "insert or replace into parts values (?, ?, ?)"
                 db.execute(sql, (key, number, str(value)))
+                if renamed:
+                    db.execute("update begun set token = ? where key = ?", (token, key))
 
     def end(self, key: str) -> None:
         """Record that an upload was given up."""
@@ -305,7 +313,11 @@ def _opened(path: Path) -> sqlite3.Connection:
 
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | getattr(os, "O_NOFOLLOW", 0)
-    os.close(os.open(path, flags, 0o600))  # a link that was planted there is not followed
+    fd = os.open(path, flags, 0o600)  # a link that was planted there is not followed
+    try:
+        os.chmod(fd if os.chmod in os.supports_fd else path, 0o600)  # whatever it was before
+    finally:
+        os.close(fd)
     try:
         return _connected(path)
     except sqlite3.OperationalError:

@@ -25,7 +25,7 @@ from asyncstore.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from asyncstore.types import Buffer
 
@@ -50,7 +50,7 @@ def refusal(
     *,
     write: bool = False,
     question: Question = None,
-    hide: str = "",
+    hide: Iterable[str] = (),
 ) -> StoreError:
     """Return the error that a reply means.
 
@@ -60,11 +60,11 @@ def refusal(
         body: JSON, XML, HTML or nothing.
         write: whether the request would have changed something.
         question: what its condition asked.
-        hide: a secret that the request carried, in case the reply repeats it.
+        hide: secrets that the request carried, in case the reply repeats them.
     """
     reason, detail = _read(body)
-    if hide:
-        detail = detail.replace(hide, "***")
+    for secret in hide:
+        detail = detail.replace(secret, "***")
     where: dict[str, Any] = {"status": status, "request_id": headers.get("x-guploader-uploadid")}
     if status == 412:  # noqa: PLR2004
         return _unmet(question, where)

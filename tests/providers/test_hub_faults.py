@@ -540,7 +540,7 @@ async def test_a_transfer_is_gone_on_with_through_a_hub(hub, provider):
     begun = await able.resume_upload("set/big", "", sums={}, **how)
     await begun.upload.put_part(1, bytes(part))
     await begun.upload.leave()
-    again = await able.resume_upload("set/big", begun.token, sums={1: 0}, **how)
+    again = await able.resume_upload("set/big", begun.upload.token, sums={1: 0}, **how)
     assert again.present == {1}
     await again.upload.put_part(2, bytes(size - part))
     meta = await again.upload.complete()

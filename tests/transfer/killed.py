@@ -17,20 +17,21 @@ from pathlib import Path
 import aiobotocore.session  # noqa: F401 - once, not in every child
 
 from asyncstore import open_store
-from asyncstore.providers import hub, s3  # noqa: F401
+from asyncstore.providers import gcs, hub, s3  # noqa: F401
 from asyncstore.store._transfers import transfer as moved
 from asyncstore.transfer import large, one
 from asyncstore.transfer.record import Record
 
 
-def dies(count):
-    """Be killed when so many parts were recorded."""
+def dies(count, *, early):
+    """Be killed when so many parts were recorded, or, early, just before the last of them is."""
     part = Record.part
 
-    def record(self, key, number, value):
+    def record(self, *what):
         nonlocal count
-        part(self, key, number, value)
         count -= 1
+        if count or not early:
+            part(self, *what)
         if not count:
             os.kill(os.getpid(), signal.SIGKILL)
 
@@ -39,7 +40,7 @@ def dies(count):
 
 async def transfer(told):
     if told.get("parts"):
-        dies(told["parts"])
+        dies(told["parts"], early=told.get("early", False))
     one.SMALL, large.PART = told["small"], told["part"]
     async with open_store(told["path"], **told["options"]) as store:
         if told["way"] == "download":

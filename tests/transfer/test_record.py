@@ -41,11 +41,11 @@ def test_what_was_recorded_is_read_again(opened):
     record.add("k", ONE)
     begun = Begun("s", 20, 8, "token", "crc32c", {1: 2**64 - 1}, 5)
     record.begin("large", begun)
-    record.part("large", 2, 9)
+    record.part("large", 2, 9, "later")
     record.close()
     again = opened()
     assert done(again) == again.find(["k", "other"]) == {"k": ONE}
-    assert again.begun == {"large": Begun("s", 20, 8, "token", "crc32c", {1: 2**64 - 1, 2: 9}, 5)}
+    assert again.begun == {"large": Begun("s", 20, 8, "later", "crc32c", {1: 2**64 - 1, 2: 9}, 5)}
 
 
 def test_a_new_name_of_an_upload_forgets_the_parts_of_the_old_one(opened):
@@ -176,7 +176,7 @@ def test_without_a_file_nothing_is_kept():
     record = Record(None).load()
     record.add("k", ONE)
     record.begin("large", Begun("s", 20, 8))
-    record.part("large", 1, 2)
+    record.part("large", 1, 2, "t")
     record.flushing()
     record.flushed()
     assert record.begun["large"].sums == {1: 2}

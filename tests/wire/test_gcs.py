@@ -191,7 +191,7 @@ def test_no_json_is_worse_than_an_integrity_error(value):
 def test_every_refusal_is_an_error_of_ours_without_what_is_to_be_hidden(status, body):
     error = refusal(status, {"retry-after": "x"}, b'{"error": {"message": "see hidden"}}' + body)
     assert error.status == status
-    error = refusal(status, {}, b'{"error": {"message": "see hidden"}}', hide="hidden")
+    error = refusal(status, {}, b'{"error": {"message": "see hidden"}}', hide=["hidden"])
     assert "hidden" not in str(error)
 
 

@@ -21,18 +21,20 @@ from asyncstore.errors import (
     PreconditionError,
     StoreError,
 )
+from asyncstore.provider import Resumed
 from asyncstore.providers.gcs.checksum import crc32c_of
 from asyncstore.providers.gcs.conditions import Conditions
 from asyncstore.providers.gcs.diagnose import diagnose
+from asyncstore.providers.gcs.lasting import Left
 from asyncstore.providers.gcs.presign import presign
 from asyncstore.providers.gcs.reads import GCSStream, Reader
 from asyncstore.providers.gcs.session import Session, placed
-from asyncstore.providers.gcs.upload import GCSUpload
+from asyncstore.providers.gcs.upload import ENDS, GCSUpload
 from asyncstore.types import WHOLE, GiB, Limits
 from asyncstore.wire import gcs
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping, Sequence
+    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
     from asyncstore.types import Blob, Buffer, ObjectMeta, Page, Settings, Span
     from asyncstore.wire.gcs_errors import Question
@@ -157,22 +159,74 @@ class GCSProvider:
         metadata: Mapping[str, str] | None = None,
     ) -> GCSUpload:
         """See `Provider.begin_upload`; parts go one after another."""
-        url = self.locate(key)
-        with placed("begin_upload", url):
-            condition, question = await self._condition("upload", key, if_match, absent=if_absent)
-            upload = GCSUpload(
-                self._session,
-                gcs.insert_target(
-                    self._bucket, uploadType="resumable", name=key, ifGenerationMatch=condition
-                ),
-                gcs.insert_resource(key, content_type=content_type, metadata=metadata),
-                url,
-                size=size,
-                question=question,
-                checksums=self._checksums,
-            )
+        with placed("begin_upload", self.locate(key)):
+            condition = await self._condition("upload", key, if_match, absent=if_absent)
+            resource = gcs.insert_resource(key, content_type=content_type, metadata=metadata)
+            upload = self._upload(key, condition, resource, size)
             await upload.begin()
             return upload
+
+    def _upload(
+        self,
+        key: str,
+        condition: tuple[str | None, Question],
+        resource: dict[str, Any],
+        size: int | None,
+    ) -> GCSUpload:
+        target = gcs.insert_target(
+            self._bucket, uploadType="resumable", name=key, ifGenerationMatch=condition[0]
+        )
+        return GCSUpload(
+            self._session,
+            target,
+            resource,
+            self.locate(key),
+            size=size,
+            question=condition[1],
+            checksums=self._checksums,
+        )
+
+    async def resume_upload(
+        self,
+        key: str,
+        token: str,
+        /,
+        *,
+        size: int,
+        part: int,
+        sums: Mapping[int, int],
+        check: Callable[[Buffer], int],
+        if_absent: bool = False,
+        content_type: str | None = None,
+        metadata: Mapping[str, str] | None = None,
+    ) -> Resumed:
+        """See `ResumesUploads.resume_upload`; Google compares the whole at the end."""
+        del check
+        with placed("resume_upload", self.locate(key)):
+            condition = await self._condition("upload", key, None, absent=if_absent)
+            resource = gcs.insert_resource(key, content_type=content_type, metadata=metadata)
+            left = Left.read(token)
+            if left is not None:
+                upload = self._upload(key, condition, resource, size)
+                count = await upload.go_on(left, part)
+                present = frozenset(range(1, (count or 0) + 1))
+                if count is not None and present <= sums.keys():
+                    return Resumed(upload, present)
+                await self._end(left)
+            upload = self._upload(key, condition, resource, size)
+            await upload.begin()
+            return Resumed(upload, frozenset())
+
+    async def drop_uploads(self, key: str, /, *, token: str, since: float) -> None:
+        """See `ResumesUploads.drop_uploads`; a session without a name ends by itself in a week."""
+        del since
+        left = Left.read(token)
+        if left is not None:
+            with placed("abort", self.locate(key)):
+                await self._end(left)
+
+    async def _end(self, left: Left) -> None:
+        await self._session.send("DELETE", left.target, expect=ENDS, write=True)
 
     async def copy(
         self,

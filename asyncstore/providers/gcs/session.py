@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import time
 from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from asyncstore.credentials import Refreshing
 from asyncstore.errors import ConfigurationError, DeadlineError, StoreError
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 GOOGLE = "https://storage.googleapis.com"
 _UNAUTHENTICATED = 401
 _ERROR_CAP = 64 * 1024
+_UPLOAD = re.compile(r"[?&]upload_id=([^&]+)")
 
 
 class Session:
@@ -168,7 +170,7 @@ class Session:
                 reply.body,
                 write=write,
                 question=question,
-                hide=_shown(token),
+                hide=_shown(token, target),
             )
         raise AssertionError("unreachable")
 
@@ -187,7 +189,7 @@ class Session:
                 status, told = reply.status, reply.headers
             if status == _UNAUTHENTICATED and not is_last and await self._renewed(token):
                 continue
-            raise refusal(status, told, body, question=question, hide=_shown(token))
+            raise refusal(status, told, body, question=question, hide=_shown(token, target))
 
     async def _request(
         self, method: str, target: str, headers: Mapping[str, str] | None
@@ -228,9 +230,11 @@ def placed(op: str, url: str) -> Iterator[None]:
         raise
 
 
-def _shown(token: GoogleToken) -> str:
-    """Return what the request carried, which the reply might repeat."""
-    return token.token.reveal() if token.token is not None else ""
+def _shown(token: GoogleToken, target: str) -> list[str]:
+    """Return the secrets that the request carried, which the reply might repeat."""
+    shown = [token.token.reveal()] if token.token is not None else []
+    upload = _UPLOAD.search(target)
+    return shown if upload is None else [*shown, upload[1], unquote(upload[1])]
 
 
 def _endpoint(settings: Settings, environ: Mapping[str, str]) -> tuple[str, bool]:

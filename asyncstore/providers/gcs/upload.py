@@ -2,11 +2,14 @@
 
 Theory of operation. A session takes the object's bytes in order, in multiples of 256 KiB but for
 the last, and tells after each request how many it holds. Parts may have any size; so what is over
-a multiple waits in `_tail`, and never nothing, so that the last request has bytes. `_base` is the
-position of `_tail` in the object: everything before it is held by the session and gone from here.
-After a request that broke off, what the session holds is unknown, and the next call asks before
-it sends. Nothing changes here until a part's bytes are confirmed, so a failed `put_part` or
-`complete` can be called again.
+a multiple waits in `_tail`, and never nothing at the object's end, so that the last request has
+bytes. `_base` is the position of `_tail` in the object: everything before it is held by the
+session and gone from here, but for its checksum. After a request that broke off, what the session
+holds is unknown, and the next call asks before it sends. Nothing changes here until a part's bytes
+are confirmed, so a failed `put_part` or `complete` can be called again.
+
+Another process goes on from `_base` with the session's address and that checksum. The session may
+hold more by then (`_there`): what was sent and not noted is given again, and not sent again.
 
 The session's address is as good as a credential: it is in no message.
 
@@ -25,10 +28,13 @@ import anyio
 from asyncstore.errors import IntegrityError, NotFoundError, StoreError, UnavailableError
 from asyncstore.http import DEADLINE
 from asyncstore.providers.gcs.checksum import Crc32c
+from asyncstore.providers.gcs.lasting import Left
 from asyncstore.providers.gcs.session import placed
 from asyncstore.wire import gcs
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from asyncstore.http import Response
     from asyncstore.providers.gcs.session import Session
     from asyncstore.types import Buffer, ObjectMeta
@@ -37,6 +43,9 @@ if TYPE_CHECKING:
 _STALLS = 3
 _INCOMPLETE = 308
 _ENDED = (404, 410, 499)
+ENDS = (200, 204, *_ENDED)
+"""What a session answers that is given up, or that has ended already."""
+
 _CLEANUP = 5.0
 
 
@@ -70,10 +79,12 @@ class GCSUpload:
         self._url = url
         self._size = size
         self._question = question
-        self._crc = Crc32c() if checksums else None
+        self._crc = Crc32c() if checksums else None  # of what is before `_base`
         self._target: str | None = None
         self._tail = b""
         self._base = 0
+        self._there = 0
+        self._skip = 0  # bytes of the next part that are before `_base`
         self._part = 0
         self._unsure = False
         self._given_up = False
@@ -117,21 +128,30 @@ class GCSUpload:
                 self._part = number
 
     async def _take(self, data: Buffer) -> None:
-        view = memoryview(data)
+        view = memoryview(data)[self._skip :]
+        waiting = len(self._tail) + len(view)
+        is_last = self._size is None or self._base + waiting >= self._size
         # At least one byte stays for the last request.
-        ready = max(0, (len(self._tail) + len(view) - 1) // gcs.QUANTUM * gcs.QUANTUM)
+        ready = max(0, (waiting - is_last) // gcs.QUANTUM * gcs.QUANTUM)
         used = max(0, ready - len(self._tail))
-        crc = await self._crc.followed_by(view) if self._crc is not None else None
         if ready:
+            crc = await self._crc_with([self._tail, view[:used]])
             await self._push([memoryview(self._tail), view[:used]], ready)
-        self._crc = crc
-        self._base += ready
+            self._crc = crc
+            self._base += ready
         self._tail = bytes(view[used:]) if ready else self._tail + bytes(view)
+        self._skip = 0
+
+    async def _crc_with(self, pieces: Sequence[Buffer]) -> Crc32c | None:
+        crc = self._crc
+        for piece in pieces:
+            crc = await crc.followed_by(piece) if crc is not None else None
+        return crc
 
     async def _push(self, pieces: list[memoryview], length: int) -> None:
         """Have the session hold `length` more bytes than `_base`."""
         end = self._base + length
-        held = await self._ask(end) if self._unsure else self._base
+        held = await self._ask(end) if self._unsure else max(self._base, self._there)
         stalls = 0
         while held < end:
             span = f"bytes {held}-{end - 1}/*"
@@ -159,14 +179,16 @@ class GCSUpload:
         end = self._base + len(self._tail)
         if self._size is not None and end != self._size:
             raise IntegrityError(f"{end} bytes came where {self._size} were announced")
-        held, stalls = self._base, 0
+        crc = await self._crc_with([self._tail])
+        whole = None if crc is None else crc.text
+        held, stalls = max(self._base, self._there), 0
         reply: Response | None = None
         if self._unsure:
-            reply = await self._put(f"bytes */{end}", [], end)
+            reply = await self._put(f"bytes */{end}", [], whole)
         while stalls <= _STALLS:
             if reply is not None:
                 if reply.status in (200, 201):
-                    return self._acknowledged(reply, end)
+                    return self._acknowledged(reply, end, whole)
                 if reply.status in _ENDED:
                     held = await self._again()
                 else:
@@ -175,14 +197,48 @@ class GCSUpload:
                     held = now
             rest = memoryview(self._tail)[held - self._base :]
             span = f"bytes {held}-{end - 1}/{end}" if len(rest) else f"bytes */{end}"
-            reply = await self._put(span, [rest], end)
+            reply = await self._put(span, [rest], whole)
             stalls += reply.status in _ENDED
         raise UnavailableError("the upload session does not end", outcome="unknown")
 
-    def _acknowledged(self, reply: Response, end: int) -> ObjectMeta:
+    def _acknowledged(self, reply: Response, end: int, whole: str | None) -> ObjectMeta:
         meta = gcs.parse_ack(reply.body, self._resource["name"])
-        gcs.check_ack(meta, end, self._crc.text if self._crc is not None else None)
+        gcs.check_ack(meta, end, whole)
         return meta
+
+    # ---- over several processes
+
+    @property
+    def token(self) -> str:
+        """See `LastingUpload.token`; as good as a credential."""
+        assert self._target is not None  # noqa: S101 - it is open
+        crc = None if self._crc is None else self._crc.value
+        return Left(self._target, self._base, crc, self._question == "absent").token
+
+    async def go_on(self, left: Left, part: int) -> int | None:
+        """Go on with a session; return how many parts of `part` bytes it holds for sure.
+
+        `None` where it has ended, or holds something else than was noted: nothing is open then.
+        """
+        if (left.crc is None) != (self._crc is None):
+            return None
+        if left.if_absent != (self._question == "absent"):
+            return None  # a session keeps the condition that it began with
+        self._target = left.target
+        reply = await self._put(f"bytes */{self._size}", [])
+        held = gcs.committed(reply.headers) if reply.status == _INCOMPLETE else -1
+        if not left.base <= held < (self._size or 0):
+            self._target = None
+            return None
+        self._base, self._there = left.base, held
+        self._crc = None if left.crc is None else Crc32c(left.crc)
+        self._part = left.base // part
+        self._skip = left.base - self._part * part
+        return self._part
+
+    async def leave(self) -> None:
+        """See `LastingUpload.leave`; the session stays at the service, for a week."""
+        self._given_up = True
 
     async def abort(self) -> None:
         """See `Upload.abort`."""
@@ -193,7 +249,7 @@ class GCSUpload:
                 return
             mark = DEADLINE.set(time.monotonic() + _CLEANUP)
             try:
-                await self._session.send("DELETE", target, expect=(200, 204, *_ENDED), write=True)
+                await self._session.send("DELETE", target, expect=ENDS, write=True)
             except BaseException:
                 self._target = target  # so that another call tries again
                 raise
@@ -206,6 +262,7 @@ class GCSUpload:
             raise NotFoundError("the upload session has ended; begin the upload again")
         await self.begin()
         self._unsure = False
+        self._there = 0
         return 0
 
     async def _ask(self, end: int) -> int:
@@ -219,17 +276,18 @@ class GCSUpload:
         if reply.status != _INCOMPLETE:
             raise IntegrityError("the service ended the upload before its last byte")
         held = gcs.committed(reply.headers)
-        if not self._base <= held <= end:
+        if not self._base <= held <= max(end, self._there):
             raise IntegrityError(
                 f"the service holds {held} bytes of the upload, which is none of ours: "
                 f"{self._base} were confirmed, and {end} sent"
             )
         return held
 
-    async def _put(self, span: str, pieces: list[memoryview], end: int | None = None) -> Response:
+    async def _put(self, span: str, pieces: list[memoryview], whole: str | None = None) -> Response:
+        """Send bytes, or ask; `whole` is the object's CRC-32C, where these are its last."""
         headers = {"content-range": span}
-        if end is not None and self._crc is not None:
-            headers["x-goog-hash"] = f"crc32c={self._crc.text}"
+        if whole is not None:
+            headers["x-goog-hash"] = f"crc32c={whole}"
         assert self._target is not None  # noqa: S101 - it is open
         self._unsure = True
         reply = await self._session.send(

@@ -83,6 +83,13 @@ class HubUpload:
         with Placed("abort", self._url):
             await self._inner.abort()
 
+    @property
+    def token(self) -> str:
+        """See `LastingUpload.token`."""
+        inner: Any = self._inner
+        found: str = inner.token
+        return found
+
     async def leave(self) -> None:
         """See `LastingUpload.leave`."""
         inner: Any = self._inner

@@ -171,6 +171,7 @@ class LocalProvider:
         part: int,
         sums: Mapping[int, int],
         check: Callable[[Buffer], int],
+        if_absent: bool = False,
         content_type: str | None = None,
         metadata: Mapping[str, str] | None = None,
     ) -> Resumed:
@@ -190,9 +191,8 @@ class LocalProvider:
         parts, present = await self._run(
             "begin_upload", key, call, dispose=lambda made: made[0].abort()
         )
-        finish = partial(parts.complete, if_match=None, if_absent=False)
-        upload = FileUpload(key, self.locate(key), parts, finish)
-        return Resumed(upload, kept_name(key.rpartition("/")[2]), present)
+        finish = partial(parts.complete, if_match=None, if_absent=if_absent)
+        return Resumed(FileUpload(key, self.locate(key), parts, finish), present)
 
     async def drop_uploads(self, key: str, /, *, token: str, since: float) -> None:
         """See `ResumesUploads.drop_uploads`; the file's name follows from the key."""
@@ -370,6 +370,11 @@ class FileUpload:
         self._url = url
         self._parts = parts
         self._finish = finish
+
+    @property
+    def token(self) -> str:
+        """See `LastingUpload.token`; the file's name follows from the key."""
+        return kept_name(self._key.rpartition("/")[2])
 
     async def put_part(self, number: int, data: Buffer, /) -> None:
         """See `Upload.put_part`."""

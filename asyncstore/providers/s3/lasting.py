@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from asyncstore.errors import IntegrityError, NotFoundError
 from asyncstore.providers.s3.client import Ask
-from asyncstore.providers.s3.upload import S3Upload, Sums
+from asyncstore.providers.s3.upload import MARKS, S3Upload
 from asyncstore.wire import s3 as wire
 from asyncstore.wire.sigv4 import encode_query
 
@@ -16,17 +16,10 @@ if TYPE_CHECKING:
 
     from asyncstore.providers.s3.capabilities import Facts
     from asyncstore.providers.s3.client import Client
+    from asyncstore.providers.s3.faults import Condition
 
 _BEFORE, _AFTER = 30.0, 120.0
 """Seconds around the noted beginning of an upload in which the service may have begun it."""
-
-_MARKS: Mapping[Sums, str] = {"whole": "j:", "parts": "c:", "none": "p:"}
-"""What a token begins with, by what the service sums up."""
-
-
-def token_of(upload: S3Upload) -> str:
-    """Return what an upload is found again by; it opens nothing without credentials."""
-    return _MARKS[upload.sums] + upload.name
 
 
 async def find(
@@ -38,6 +31,7 @@ async def find(
     size: int,
     part: int,
     sums: Mapping[int, int],
+    condition: tuple[Mapping[str, str], Condition],
 ) -> tuple[S3Upload, frozenset[int]] | None:
     """Return an upload with the parts that it has; `None` where there is none of that name."""
     mark, name = token[:2], token[2:]
@@ -47,8 +41,8 @@ async def find(
         key,
         name,
         size=size,
-        condition=({}, None),
-        sums=next((sums for sums, its in _MARKS.items() if its == mark), "none"),
+        condition=condition,
+        sums=next((sums for sums, its in MARKS.items() if its == mark), "none"),
     )
     marker: str | None = None
     present: set[int] = set()

@@ -159,6 +159,7 @@ class S3Provider:
         part: int,
         sums: Mapping[int, int],
         check: Callable[[Buffer], int],
+        if_absent: bool = False,
         content_type: str | None = None,
         metadata: Mapping[str, str] | None = None,
     ) -> Resumed:
@@ -166,16 +167,26 @@ class S3Provider:
         del check
         with Placed("resume_upload", self.locate(key)):
             if token:
+                condition = await writing.condition_headers(
+                    self._probes, "upload", key, if_match=None, if_absent=if_absent
+                )
                 facts = await self._probes.facts()
                 found = await lasting.find(
-                    self._client, facts, key, token, size=size, part=part, sums=sums
+                    self._client,
+                    facts,
+                    key,
+                    token,
+                    size=size,
+                    part=part,
+                    sums=sums,
+                    condition=condition,
                 )
                 if found is not None:
-                    return Resumed(found[0], token, found[1])
+                    return Resumed(*found)
         upload = await self.begin_upload(
-            key, size=size, content_type=content_type, metadata=metadata
+            key, size=size, if_absent=if_absent, content_type=content_type, metadata=metadata
         )
-        return Resumed(upload, lasting.token_of(upload), frozenset())
+        return Resumed(upload, frozenset())
 
     async def drop_uploads(self, key: str, /, *, token: str, since: float) -> None:
         """Give up an upload by its name, or those of the key that began at that time."""

@@ -34,6 +34,9 @@ _MD5_HEX = 32
 Sums: TypeAlias = Literal["whole", "parts", "none"]
 """What the service sums up when it joins: the object's bytes, its parts' checksums, or nothing."""
 
+MARKS: Mapping[Sums, str] = {"whole": "j:", "parts": "c:", "none": "p:"}
+"""What a token begins with, by what the service sums up."""
+
 
 async def begin(
     client: Client,
@@ -127,6 +130,11 @@ class S3Upload:
 
     def _where(self, op: str) -> tuple[str, str]:
         return op, self._client.locate(self.key)
+
+    @property
+    def token(self) -> str:
+        """What it is found again by; it opens nothing without credentials."""
+        return MARKS[self.sums] + self.name
 
     async def put_part(self, number: int, data: Buffer, /) -> None:
         """Send one part; see `Upload.put_part`."""
