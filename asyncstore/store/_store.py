@@ -783,9 +783,8 @@ class Store:
 
         An object is skipped if it is known to be there: by checksum, or because an earlier run
         wrote and verified it and neither side's ETag has changed since; never for its name and
-        size alone. Files, S3 and Google go on with large objects that a killed run began, whatever
-        the target. Within one service, objects are
-        copied at the service.
+        size alone. Large objects that a killed run began are gone on with, where the target
+        is a file, S3, Google or a hub's. Within one service, objects are copied at the service.
 
         Args:
             target: any store.

@@ -7,6 +7,7 @@ id and, when it has ended, its status. The child leaves its report in a file.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import os
 import signal
@@ -26,13 +27,13 @@ from asyncstore.transfer.record import Record
 def dies(count, *, early):
     """Be killed when so many parts were recorded, or, early, just before the last of them is."""
     part = Record.part
+    turns = itertools.count(1)  # parts are recorded in several threads
 
     def record(self, *what):
-        nonlocal count
-        count -= 1
-        if count or not early:
+        turn = next(turns)
+        if turn < count or not early:
             part(self, *what)
-        if not count:
+        if turn >= count:
             os.kill(os.getpid(), signal.SIGKILL)
 
     Record.part = record  # type: ignore[method-assign]
