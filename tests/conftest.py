@@ -19,6 +19,7 @@ IDENTITIES = ("AWS_", "GOOGLE_", "GCE_", "CLOUDSDK_", "STORAGE_", "ACTIVELOOP_",
 for name in [name for name in os.environ if name.startswith(IDENTITIES)]:
     del os.environ[name]
 os.environ.pop("PYTHONUNBUFFERED", None)  # it would hide what a command forgets to flush
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # every child would compile all that it imports
 
 pytest_plugins = ["pytester", "asyncstore.testing.no_skips", "asyncstore.testing.watch"]
 

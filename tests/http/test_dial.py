@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 from time import monotonic
 
@@ -151,6 +152,14 @@ def test_families_take_turns():
     assert set(order) == {*six, *four}
 
 
+def has_ipv6():
+    with contextlib.suppress(OSError), socket.socket(socket.AF_INET6) as made:
+        made.bind(("::1", 0))
+        return True
+    return False
+
+
+@pytest.mark.skipif(not has_ipv6(), reason="platform: no IPv6")
 async def test_connecting_over_ipv6():
     async with ByteFake(answers(OK), host="::1") as fake:
         engine = Engine()

@@ -70,8 +70,8 @@ class PostgreSQL(Process):
             libraries = f"{package.name}.libs"
             shutil.copytree(package.parent / libraries, self._home / libraries)
             data.mkdir(mode=0o700)
-            for path in (self._home, data):
-                os.chown(path, *self._user())
+            for path in (self._home, *self._home.rglob("*")):
+                os.chown(path, *self._user(), follow_symlinks=False)
             made = self._as_user("initdb", "-D", data, "-U", "hub", "-A", "trust", "--no-sync")
             subprocess.run(made, check=True, capture_output=True, cwd=self._home)
         (self.port,) = free_ports(1)
