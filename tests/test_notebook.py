@@ -9,6 +9,7 @@ import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
 CELLS = {
@@ -71,7 +72,8 @@ def shown(cell) -> str:
     return "".join(part for text in texts for part in text)
 
 
-def test_a_notebook_needs_no_await(tmp_path: Path):
+def executed(folder: Path, sources: Mapping[str, str]):
+    """Run cells in a notebook of their own; return it."""
     notebook = {
         "cells": [
             {
@@ -82,18 +84,59 @@ def test_a_notebook_needs_no_await(tmp_path: Path):
                 "outputs": [],
                 "source": source.strip(),
             }
-            for name, source in CELLS.items()
+            for name, source in sources.items()
         ],
         "metadata": {"kernelspec": {"name": "python3", "display_name": "Python 3"}},
         "nbformat": 4,
         "nbformat_minor": 5,
     }
-    (tmp_path / "book.ipynb").write_text(json.dumps(notebook))
-    ended = jupyter("-c", EXECUTE, "--inplace", "book.ipynb", cwd=tmp_path)
+    (folder / "book.ipynb").write_text(json.dumps(notebook))
+    ended = jupyter("-c", EXECUTE, "--inplace", "book.ipynb", cwd=folder)
     assert ended.returncode == 0, ended.stderr
-    cells = json.loads((tmp_path / "book.ipynb").read_text())["cells"]
+    return json.loads((folder / "book.ipynb").read_text())
+
+
+def test_a_notebook_needs_no_await(tmp_path: Path):
+    cells = executed(tmp_path, CELLS)["cells"]
     assert {name: shown(cell) for name, cell in zip(CELLS, cells, strict=True)} == PRINTED
     assert (tmp_path / "photos" / "cats" / "tom").read_bytes() == b"meow"
+
+
+WATCHED = {
+    "write": """
+import asyncstore, asyncstore.sync as a
+store = a.open_store("./photos")
+for n in range(5):
+    store.put(f"cats/{n}", b"meow" * 250)
+""",
+    "without await": 'store.download("cats", "./one", progress=True).copied',
+    "with await": """
+async with asyncstore.open_store("./photos") as other:
+    report = await other.download("cats", "./two", progress=True)
+report.copied""",
+    "a loop": """
+with a.watch(store.download, "cats", "./three") as events:
+    for now in events:
+        pass
+print(now.files, now.bytes, events.report.copied)""",
+}
+
+
+def test_a_notebook_shows_how_far_a_transfer_is(tmp_path: Path):
+    book = executed(tmp_path, WATCHED)
+    told = book["metadata"]["widgets"]["application/vnd.jupyter.widget-state+json"]["state"]
+    cells = dict(zip(WATCHED, book["cells"], strict=True))
+    for name in ("without await", "with await"):
+        bar, worth = cells[name]["outputs"]
+        assert worth["data"]["text/plain"] == ["5"]
+        shown_as = told[bar["data"]["application/vnd.jupyter.widget-view+json"]["model_id"]]
+        parts = [told[each.removeprefix("IPY_MODEL_")] for each in shown_as["state"]["children"]]
+        title, bar, text = (part["state"] for part in parts)
+        assert title["value"].startswith("download")
+        assert (bar["value"], bar["max"], bar["bar_style"]) == (5000.0, 5000.0, "success")
+        assert told[bar["layout"].removeprefix("IPY_MODEL_")]["state"]["width"] is None
+        assert "5/5" in text["value"]
+    assert shown(cells["a loop"]) == "5 5000 5\n"
 
 
 INTERRUPT = r"""

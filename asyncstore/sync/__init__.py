@@ -26,6 +26,8 @@ from asyncstore.sync._datasets import make_public as make_public
 from asyncstore.sync._datasets import rename as rename
 from asyncstore.sync._store import Store as Store
 from asyncstore.sync._store import open_store as open_store
+from asyncstore.sync._watching import Watch as Watch
+from asyncstore.sync._watching import watch as watch
 from asyncstore.types import Blob as Blob
 from asyncstore.types import ObjectMeta as ObjectMeta
 from asyncstore.types import Span as Span

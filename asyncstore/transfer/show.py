@@ -48,7 +48,13 @@ def shown(
 
 
 def _move(bar: Any, now: Progress) -> None:
-    bar.total = now.bytes_total
+    if bar.disable:
+        return
+    if bar.total != now.bytes_total:
+        # A notebook's bar learns how long it is in this way alone.
+        began = bar.start_t
+        bar.reset(now.bytes_total)
+        bar.start_t = began
     bar.n = now.bytes
     files = f"{now.files:,}/{now.files_total:,} files"
     bar.set_postfix_str(f"{files}, {now.failed:,} failed" if now.failed else files)
