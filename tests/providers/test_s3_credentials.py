@@ -10,6 +10,7 @@ import secrets
 import sys
 import threading
 import time
+import typing
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -796,7 +797,7 @@ async def test_a_containers_keys_are_renewed_before_they_end(connect, ministack,
 async def test_keys_that_end_sooner_than_said_are_renewed_and_the_request_redone(
     connect, ministack
 ):
-    handed = []
+    handed: list[typing.Any] = []
 
     def source():
         handed.append(minted(ministack, seconds=900 if handed else 2))
