@@ -52,9 +52,14 @@ def plainly(found):
     return [(m.key, m.size, m.etag, m.modified) for m in found.objects], found.prefixes
 
 
-@given(ROWS, st.booleans(), st.sampled_from(("&quot;", "&#34;", '"', "")))
-def test_the_quick_way_reads_what_the_parser_reads(rows, pretty, quot):
-    body = listing(rows, pretty=pretty, quot=quot, extra="<Owner><ID>x</ID></Owner><A/>")
+@given(
+    ROWS,
+    st.booleans(),
+    st.sampled_from(("&quot;", "&#34;", '"', "")),
+    st.sampled_from(("<Owner><ID>x</ID></Owner><A/>", "<StorageClass>STANDARD</StorageClass>", "")),
+)
+def test_the_quick_way_reads_what_the_parser_reads(rows, pretty, quot, extra):
+    body = listing(rows, pretty=pretty, quot=quot, extra=extra)
     found = listed(body)
     assert plainly(found) == plainly(slowly(body))
     assert [(m.key, m.size) for m in found.objects] == [(key, size) for key, size, _ in rows]
@@ -132,11 +137,27 @@ def test_a_key_outside_of_what_was_asked_for_is_refused():
         s3.listing(listing([("y/a", 1, "e")]), prefix="x/")
 
 
-def test_a_hostile_block_costs_no_more_than_its_length():
-    rows = "<Key>a</Key>" * 20_000
-    body = f"<ListBucketResult><Contents>{rows}".encode()
+USUAL = "<Contents><Key>a</Key><LastModified>t</LastModified><ETag>"
+
+
+@pytest.mark.parametrize(
+    "rows", ["<Contents>" + "<Key>a</Key>" * 20_000, f"{USUAL}&quot;" * 50_000 + "e" * 2_000_000]
+)
+def test_a_hostile_block_costs_no_more_than_its_length(rows):
+    body = f"<ListBucketResult>{rows}</Contents>".encode()
     with pytest.raises(IntegrityError):
         s3.listing(body)
+
+
+@pytest.mark.parametrize("quot", ["&quot;", "&#34;", '"'])
+@pytest.mark.parametrize("etag", ["", "e<b>x</b>", "e&amp;f", "e" * 101])
+def test_an_odd_etag_is_read_as_the_parser_reads_it(quot, etag):
+    row = f"{USUAL}{quot}{etag}{quot}</ETag><Size>1</Size></Contents>"
+    plain = f"{USUAL}{quot}f{quot}</ETag><Size>2</Size></Contents>"
+    body = (
+        f"<ListBucketResult><IsTruncated>false</IsTruncated>{plain}{row}</ListBucketResult>"
+    ).encode()
+    assert plainly(listed(body)) == plainly(slowly(body))
 
 
 def test_a_huge_reply_is_refused_unread():
