@@ -19,6 +19,7 @@ from asyncstore.errors import (
     UnavailableError,
 )
 from asyncstore.providers.local import LocalProvider
+from tests.mounting import mounted, needs_mounts
 
 TRY = """
 import asyncio, json, os, resource, signal, sys
@@ -119,10 +120,10 @@ def test_a_file_larger_than_the_limit_is_refused_and_the_old_one_stays(tmp_path)
     assert found["left"] == ["old"]
 
 
+@needs_mounts
 def test_a_full_disk_is_said_and_the_old_object_stays(tmp_path):
     """On a tmpfs of 1 MiB of our own."""
-    mount = f'mount -t tmpfs -o size=1m none {tmp_path} && exec "$@"'
-    found = attempts(tmp_path, "0", wrap=("unshare", "-Urm", "sh", "-c", mount, "sh"))
+    found = attempts(tmp_path, "0", wrap=mounted(tmp_path, "-o size=1m"))
     for name in ("replace", "create", "upload"):
         assert found[name].startswith("StoreError not_applied")
         assert "ENOSPC" in found[name]
@@ -131,9 +132,9 @@ def test_a_full_disk_is_said_and_the_old_object_stays(tmp_path):
     assert found["left"] == ["old"]
 
 
+@needs_mounts
 def test_a_disk_without_inodes_is_said_and_the_old_object_stays(tmp_path):
-    mount = f'mount -t tmpfs -o nr_inodes=2 none {tmp_path} && exec "$@"'
-    found = attempts(tmp_path, "0", wrap=("unshare", "-Urm", "sh", "-c", mount, "sh"))
+    found = attempts(tmp_path, "0", wrap=mounted(tmp_path, "-o nr_inodes=2"))
     for name in ("replace", "create", "upload"):
         assert found[name].startswith("StoreError not_applied")
         assert "ENOSPC" in found[name]
@@ -141,10 +142,10 @@ def test_a_disk_without_inodes_is_said_and_the_old_object_stays(tmp_path):
     assert found["left"] == ["old"]
 
 
+@needs_mounts
 def test_a_read_only_file_system_is_said(tmp_path):
-    mount = f'mount -t tmpfs none {tmp_path} && exec "$@"'
     remount = f"assert os.system('mount -o remount,ro {tmp_path}') == 0"
-    found = attempts(tmp_path, remount, wrap=("unshare", "-Urm", "sh", "-c", mount, "sh"))
+    found = attempts(tmp_path, remount, wrap=mounted(tmp_path))
     for name in ("replace", "create", "upload"):
         assert found[name].startswith("PermissionDeniedError not_applied")
         assert "EROFS" in found[name]

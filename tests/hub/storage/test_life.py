@@ -13,6 +13,7 @@ import pytest
 from asyncstore.errors import ConfigurationError
 from asyncstore.hub.storage import Storage
 from asyncstore.testing.storing import HubStorage
+from tests.mounting import mounted, needs_mounts
 
 pytestmark = pytest.mark.asyncio
 DATA = os.urandom(200_000)
@@ -243,11 +244,11 @@ asyncio.run(main())
 """
 
 
+@needs_mounts
 async def test_a_full_disk_is_said_and_what_is_there_stays(tmp_path):
     """On a tmpfs of our own."""
-    mount = f'mount -t tmpfs -o size=4m none {tmp_path} && exec "$@"'
     done = subprocess.run(  # noqa: ASYNC221 - nothing else runs on this loop
-        ("unshare", "-Urm", "sh", "-c", mount, "sh", sys.executable, "-c", FULL, str(tmp_path)),
+        (*mounted(tmp_path, "-o size=4m"), sys.executable, "-c", FULL, str(tmp_path)),
         capture_output=True,
         text=True,
         timeout=60,
