@@ -22,7 +22,7 @@ import sys
 from dataclasses import asdict
 
 from benchmarks import goals
-from benchmarks.cores import CLIENT, on, pinned
+from benchmarks.cores import ALL, CLIENT, on, pinned
 from benchmarks.peers import PEERS, can
 from benchmarks.report import Row, machine, markdown, plot, save_json, with_earlier
 from benchmarks.servers import Place, serving
@@ -46,7 +46,7 @@ def measure(peer: str, work: Work, place: Place) -> dict:
     if place.ca:
         environ |= {"SSL_CERT_FILE": place.ca}
     busy = os.getloadavg()[0]
-    with on(CLIENT):
+    with on(CLIENT if work.pinned else ALL):
         done = subprocess.run(
             [sys.executable, "-m", "benchmarks.run", asked],
             capture_output=True,

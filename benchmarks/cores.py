@@ -18,9 +18,10 @@ def _cores() -> list[int]:
     return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_setaffinity") else []
 
 
-_ALL = _cores()
-SERVERS = frozenset(_ALL[: len(_ALL) // 2])
-CLIENT = frozenset(_ALL[-1:])
+_CORES = _cores()
+ALL = frozenset(_CORES)
+SERVERS = frozenset(_CORES[: len(_CORES) // 2])
+CLIENT = frozenset(_CORES[-1:])
 
 
 def pinned() -> str:

@@ -14,7 +14,7 @@ from base64 import b64encode
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.cores import SERVERS, on
+from benchmarks.cores import ALL, SERVERS, on
 from benchmarks.works import Work, key_of
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ def serving(work: Work) -> Iterator[Place]:
         os.makedirs(root)
         if work.kind.startswith("get"):
             _fill(root, work)
-        with on(SERVERS):
+        with on(SERVERS if work.pinned else ALL):
             place = STARTS[work.server](stack, folder, root, work)
         if work.server == "seaweedfs" and work.kind == "get":
             _upload(place, work)

@@ -20,6 +20,7 @@ class Work:
         server: `nginx`, `nginx-tls`, `standin` or `seaweedfs`.
         delay: seconds that the stand-in waits before each answer.
         rounds: how often it is done in one process, after one that is not timed.
+        pinned: whether server and client have cores of their own, or all share all.
         note: for the table.
     """
 
@@ -31,6 +32,7 @@ class Work:
     server: str = "nginx"
     delay: float = 0.0
     rounds: int = 3
+    pinned: bool = True
     note: str = ""
 
 
@@ -46,6 +48,11 @@ WORKS = [
         replace(work, name=f"{work.name}-tls", server="nginx-tls", note=f"{work.note}, TLS")
         for work in _PLAIN
         if work.kind.startswith("get")
+    ),
+    *(
+        replace(work, name=f"{work.name}-free", pinned=False, note=f"{work.note}, cores shared")
+        for work in _PLAIN
+        if work.size == 4 * KiB
     ),
     Work(
         "get-4k-20ms",

@@ -414,7 +414,7 @@ def _read_usual(text: str, begin: int, end: int) -> list[ObjectMeta] | None:
         return None
     blocks = _all(_USUAL[quote], text, begin, end)
     texts = "".join([key + etag for _, key, _, etag, _ in blocks])
-    if not blocks or "&" in texts or "<" in texts or not all([block[1] for block in blocks]):
+    if not blocks or "&" in texts or "<" in texts or not all(key for _, key, *_ in blocks):
         return None
     return [
         ObjectMeta(key, int(size), etag=f'"{etag}"', modified=modified)
