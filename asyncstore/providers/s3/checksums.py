@@ -11,6 +11,7 @@ import asyncio
 from base64 import b64decode, b64encode
 from binascii import Error as Base64Error
 from binascii import a2b_base64, b2a_base64
+from hashlib import md5
 from typing import TYPE_CHECKING, NamedTuple
 
 from awscrt import checksums as crt
@@ -68,25 +69,28 @@ def told(
     return found
 
 
-def agree(checksums: Mapping[str, str], data: Buffer, /) -> bool:
-    """Whether these are an object's bytes by the first of its checksums, where that is quick.
+def agree(checksums: Mapping[str, str], headers: Mapping[str, str], data: Buffer, /) -> bool:
+    """Whether these are an object's bytes by what is told of it, where that is quick to know.
 
     Args:
-        checksums: as in `ObjectMeta.checksums`.
+        checksums: what `told` read from the headers.
+        headers: of the answer.
         data: all of the object, perhaps.
 
     Returns:
-        `False` where it is not so, and where that takes longer to know.
+        `False` where it is not so, where nothing is told, and where it takes longer to know.
     """
-    if len(data) < THREAD_FROM:
-        for kind, value in checksums.items():
-            quick = _QUICK.get(kind)
-            if quick is None:
-                return False
-            step, width = quick
-            made: int = step(data, 0)
-            return made.to_bytes(width, "big") == _decoded(kind, value)
-    return False
+    if len(data) >= THREAD_FROM:
+        return False
+    for kind, value in checksums.items():
+        quick = _QUICK.get(kind)
+        if quick is None:
+            return False
+        step, width = quick
+        made: int = step(data, 0)
+        return made.to_bytes(width, "big") == _decoded(kind, value)
+    wanted = md5_of(headers)
+    return wanted is not None and md5(data, usedforsecurity=False).hexdigest() == wanted
 
 
 class Composite(NamedTuple):
@@ -144,9 +148,9 @@ class Check:
         for kind, value in (told(headers) if known is None else known).items():
             self._set(kind, _decoded(kind, value))
             return
-        md5 = md5_of(headers)
-        if md5 is not None:
-            self._set("md5", bytes.fromhex(md5))
+        wanted = md5_of(headers)
+        if wanted is not None:
+            self._set("md5", bytes.fromhex(wanted))
 
     def _set(self, kind: str, wanted: bytes) -> None:
         self.kind = kind

@@ -338,7 +338,7 @@ def _quickly(reading: Reading, reply: Response) -> Blob | None:
         return None
     body = reply.body
     meta = meta_of(reading.key, headers, len(body))
-    if reading.client.settings.checksums and not agree(meta.checksums, body):
+    if reading.client.settings.checksums and not agree(meta.checksums, headers, body):
         return None
     if reading.if_match is not None:
         _check_version(meta, reading.if_match)
