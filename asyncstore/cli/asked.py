@@ -63,11 +63,6 @@ class Asked:
         record = {"type": "planned", "verb": verb, "source": source, "target": target}
         self.output.result(text, record)
 
-    def skip(self, path: str, kind: str) -> None:
-        """Say that something is no object, and stays where it is."""
-        record = {"type": "skipped", "path": path, "kind": kind}
-        self.output.warning(f"skipped {path}: a {kind}", record)
-
 
 @dataclass(slots=True)
 class Tally:

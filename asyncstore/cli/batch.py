@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-WORKERS = 32
+AT_ONCE = 32
 """How many operations run at once where the user does not say."""
 
 
@@ -22,7 +22,7 @@ async def each(
     /,
     *,
     failed: Callable[[StoreError], None],
-    workers: int = WORKERS,
+    workers: int = AT_ONCE,
 ) -> int:
     """Do `work` on every item, `workers` of them at a time; return how many failed.
 

@@ -9,10 +9,10 @@ import click
 
 from asyncstore.cli import exits
 from asyncstore.cli.asked import Asked
-from asyncstore.cli.batch import WORKERS, each
+from asyncstore.cli.batch import AT_ONCE, each
 from asyncstore.cli.cat import pour
 from asyncstore.cli.command import command
-from asyncstore.cli.folders import DRY_RUN, check_unused, choices
+from asyncstore.cli.folders import DRY_RUN, WORKERS, check_unused, choices
 from asyncstore.cli.options import Options, connection_options, source_options
 from asyncstore.cli.pipes import Pipes
 from asyncstore.cli.places import Place, Stores
@@ -33,11 +33,7 @@ def copy_options(function: Callable[..., Any]) -> Callable[..., Any]:
     for add in (
         source_options,
         connection_options,
-        click.option(
-            "--workers",
-            type=click.IntRange(1, 1024),
-            help="Most objects under way at once; by default -r finds by itself what pays.",
-        ),
+        WORKERS,
         choices,
         DRY_RUN,
         click.option(
@@ -174,7 +170,7 @@ async def _objects(options: Options, asked: Asked, sources: Sequence[Place], tar
                 await do(sources[0])
                 return exits.OK
             failed = await each(
-                sources, do, failed=asked.output.error, workers=asked.width or WORKERS
+                sources, do, failed=asked.output.error, workers=asked.width or AT_ONCE
             )
     single.tally.failed = failed
     if not asked.dry_run:

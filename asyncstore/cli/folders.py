@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any
 
 import click
+
+from asyncstore.cli.tree import scan
+from asyncstore.errors import NotFoundError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -16,8 +20,11 @@ if TYPE_CHECKING:
     from asyncstore.transfer import Progress, Report
 
 
-_FILE = click.Path(dir_okay=False)
-
+WORKERS = click.option(
+    "--workers",
+    type=click.IntRange(1, 1024),
+    help="Most objects under way at once; by default what pays is found.",
+)
 DRY_RUN = click.option(
     "-n", "--dry-run", is_flag=True, help="Print what would be done, and change nothing."
 )
@@ -28,13 +35,13 @@ def choices(function: Callable[..., Any]) -> Callable[..., Any]:
     for add in (
         click.option(
             "--failures-to",
-            type=_FILE,
+            type=click.Path(dir_okay=False, writable=True),
             metavar="FILE",
             help="Write what failed to FILE, a JSON object a line.",
         ),
         click.option(
             "--keys-from",
-            type=_FILE,
+            type=click.Path(exists=True, dir_okay=False),
             metavar="FILE",
             help="Only the keys in FILE: what --failures-to wrote, or a key a line.",
         ),
@@ -61,6 +68,42 @@ def check_unused(chosen: Mapping[str, Any]) -> None:
     for name, value in chosen.items():
         if value:
             raise click.UsageError(f"--{name.replace('_', '-')} is for folders: add -r")
+
+
+async def is_folder(store: Store, place: Place) -> bool:
+    """Whether there is a folder, rather than one object.
+
+    Raises:
+        NotFoundError: there is neither.
+    """
+    if place.is_local:
+        if place.is_local_folder:
+            return True
+        if place.is_local_entry:
+            return False
+        raise NotFoundError("no such file or folder", op="list", url=place.url())
+    listing = store.list(place.folder)
+    try:
+        async for _ in listing:
+            return True
+    finally:
+        await listing.aclose()
+    if place.is_folder or not await store.exists(place.key):
+        raise NotFoundError("no such object or folder", op="list", url=place.url())
+    return False
+
+
+async def tell_oddities(output: Output, place: Place) -> None:
+    """Say what lies in a folder on this machine's disk and is no object."""
+    tree = await asyncio.to_thread(scan, place.local_path, files=False)
+    for path, kind in tree.skipped:
+        tell_skipped(output, path, kind)
+
+
+def tell_skipped(output: Output, path: str, kind: str) -> None:
+    """Say that something is no object, and stays where it is."""
+    record = {"type": "skipped", "path": path, "kind": kind}
+    output.warning(f"skipped {path}: a {kind}", record)
 
 
 def below(store: Store, place: Place) -> Store:

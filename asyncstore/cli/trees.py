@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import time
 from typing import TYPE_CHECKING, Any
@@ -11,11 +10,10 @@ import click
 
 from asyncstore.cli import exits
 from asyncstore.cli.asked import Tally
-from asyncstore.cli.folders import below, carry
+from asyncstore.cli.folders import below, carry, is_folder, tell_oddities, tell_skipped
 from asyncstore.cli.places import Stores, sides
 from asyncstore.cli.single import Single
-from asyncstore.cli.tree import scan
-from asyncstore.errors import InvalidPathError, NotFoundError, StoreError
+from asyncstore.errors import InvalidPathError, StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -49,8 +47,10 @@ async def carry_trees(
     deferred = {"durability": "deferred"}
     async with Stores(options, local=deferred) as folders, Stores(options) as objects:
         trees = _Trees(options, asked, folders, objects)
-        for source in sources:
-            await trees.carry(source, target.join(source.name) if len(sources) > 1 else target)
+        if len(sources) == 1:
+            await trees.carry(sources[0], target)
+        else:
+            await trees.carry_each(sources, target)
     if not asked.dry_run:
         trees.tally.say(asked, time.monotonic() - began)
     return exits.FAILED if trees.tally.failed else exits.OK
@@ -64,10 +64,18 @@ class _Trees:
         self._objects = objects
         self.tally = Tally()
 
+    async def carry_each(self, sources: Sequence[Place], target: Place) -> None:
+        """Copy or move several sources, each by its name; go on after one that cannot be."""
+        for source in sources:
+            try:
+                await self.carry(source, target.join(source.name))
+            except StoreError as error:
+                self._fail(error)
+
     async def carry(self, source: Place, target: Place) -> None:
         """Copy or move one source."""
         here, there = await self._sides(source, target)
-        if await _is_folder(here, source):
+        if await is_folder(here, source):
             await self._folder(source, here, target, there)
             return
         if target.is_folder or target.is_local_folder:
@@ -87,7 +95,7 @@ class _Trees:
 
     async def _folder(self, source: Place, here: Store, target: Place, there: Store) -> None:
         if source.is_local:
-            await self._tell_oddities(source)
+            await tell_oddities(self._asked.output, source)
         both = await self._renaming(source, target) if self._asked.move else None
         if both is None:
             both = below(here, source), below(there, target)
@@ -128,7 +136,7 @@ class _Trees:
             elif meta is not None:
                 self._asked.say(source.join(step.key).url(), target.join(step.key).url(), meta)
             elif step.verb == "pass":
-                self._asked.skip(source.join(step.key).url(), step.reason)
+                tell_skipped(self._asked.output, source.join(step.key).url(), step.reason)
 
         return settled
 
@@ -154,11 +162,6 @@ class _Trees:
         self.tally.failed += 1
         self._asked.output.error(error)
 
-    async def _tell_oddities(self, source: Place) -> None:
-        tree = await asyncio.to_thread(scan, source.local_path, files=False)
-        for path, kind in tree.skipped:
-            self._asked.skip(path, kind)
-
 
 def _is_open(path: str, above: str) -> bool:
     """Whether a store at `above` gets to `path`: what is there of the way can be listed."""
@@ -167,26 +170,3 @@ def _is_open(path: str, above: str) -> bool:
             return False
         path = os.path.dirname(path)
     return os.access(above, os.R_OK | os.X_OK)
-
-
-async def _is_folder(store: Store, place: Place) -> bool:
-    """Whether there is a folder, rather than one object.
-
-    Raises:
-        NotFoundError: there is neither.
-    """
-    if place.is_local:
-        if place.is_local_folder:
-            return True
-        if place.is_local_entry:
-            return False
-        raise NotFoundError("no such file or folder", op="list", url=place.url())
-    listing = store.list(place.folder)
-    try:
-        async for _ in listing:
-            return True
-    finally:
-        await listing.aclose()
-    if place.is_folder or not await store.exists(place.key):
-        raise NotFoundError("no such object or folder", op="list", url=place.url())
-    return False

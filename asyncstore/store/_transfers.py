@@ -14,7 +14,7 @@ from asyncstore.provider import Flushes, ability
 from asyncstore.store import _many
 from asyncstore.store._grouped import putter
 from asyncstore.transfer.blocking import in_thread
-from asyncstore.transfer.keys import read_keys, write_failures
+from asyncstore.transfer.keys import check_writable, read_keys, write_failures
 from asyncstore.transfer.names import folds
 from asyncstore.transfer.record import Record, record_path
 from asyncstore.transfer.run import How, Transfer
@@ -65,6 +65,8 @@ async def transfer(
             if keys is not None:
                 raise ConfigurationError("keys and keys_from exclude each other")
             keys = await in_thread(read_keys, keys_from)
+        if failures_to is not None:
+            await in_thread(check_writable, failures_to)
         if keys is not None and delete:
             raise ConfigurationError("delete needs everything that is at the source, not some keys")
         is_folder = target.url.scheme == "file" and not (dry_run or verify)

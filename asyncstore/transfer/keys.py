@@ -26,8 +26,10 @@ def read_keys(path: str | os.PathLike[str], /) -> list[str]:
     """
     try:
         text = Path(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"keys_from={os.fspath(path)!r}: {error}") from None
+    except OSError as error:
+        raise ConfigurationError(f"keys_from={os.fspath(path)!r}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise ConfigurationError(f"keys_from={os.fspath(path)!r}: no UTF-8 text") from None
     return [_key(line) for line in text.split("\n") if line.strip()]
 
 
@@ -43,6 +45,19 @@ def _key(line: str) -> str:
     return key
 
 
+def check_writable(path: str | os.PathLike[str], /) -> None:
+    """Make sure that a file can be written at the end; what is in it stays until then.
+
+    Raises:
+        ConfigurationError: it cannot be written.
+    """
+    try:
+        with open(path, "ab"):
+            pass
+    except OSError as error:
+        raise ConfigurationError(f"failures_to={os.fspath(path)!r}: {error.strerror}") from None
+
+
 def write_failures(path: str | os.PathLike[str], failures: Sequence[Failure], /) -> None:
     """Write what failed, for `read_keys`; an empty file where nothing did.
 
@@ -53,4 +68,4 @@ def write_failures(path: str | os.PathLike[str], failures: Sequence[Failure], /)
     try:
         Path(path).write_text("".join(lines), encoding="utf-8")
     except OSError as error:
-        raise ConfigurationError(f"failures_to={os.fspath(path)!r}: {error}") from None
+        raise ConfigurationError(f"failures_to={os.fspath(path)!r}: {error.strerror}") from None

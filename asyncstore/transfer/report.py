@@ -188,6 +188,11 @@ class Report:
         """Whether nothing failed."""
         return not self.failures
 
+    @property
+    def rate(self) -> float:
+        """Bytes that were copied, per second."""
+        return self.bytes / self.seconds if self.seconds else 0.0
+
     def as_dict(self) -> dict[str, Any]:
         """Return it as JSON values."""
         return {
@@ -198,6 +203,7 @@ class Report:
             "resumed": self.resumed,
             "bytes": self.bytes,
             "seconds": round(self.seconds, 3),
+            "rate": round(self.rate),
             "retries": self.retries,
             "failed": [failure.as_dict() for failure in self.failures],
             "plan": self.plan.as_dict(),
@@ -205,7 +211,7 @@ class Report:
         }
 
     def __str__(self) -> str:
-        rate = self.bytes / self.seconds / (1 << 20) if self.seconds else 0.0
+        rate = self.rate / (1 << 20)
         text = (
             f"{self.copied:,} copied, {self.skipped:,} were there, "
             f"{self.bytes / (1 << 20):,.1f} MiB in {self.seconds:.1f} s ({rate:,.0f} MiB/s)"

@@ -115,6 +115,7 @@ class Transfer:
         self._report = Report()
         self._plan = self._report.plan
         self._planned = False
+        self._op = "verify" if how.verify else "move" if how.move else "transfer"
         self._width = _width(source, None if group else target, how.width)
         self._carrier = Carrier(
             source,
@@ -294,7 +295,7 @@ class Transfer:
         try:
             outcome.value = await self._carrier.carry(step, slot)
         except StoreError as error:
-            outcome.error = error.at("transfer", self._place(step.key))
+            outcome.error = error.at(self._op, self._place(step.key))
         finally:
             self._under_way -= 1
         if outcome.value is None or outcome.value.blob is None:
@@ -352,7 +353,7 @@ class Transfer:
             self._how.settled(step, there, error)
 
     def _fail(self, key: str, error: StoreError, step: Step | None = None) -> None:
-        error.at("transfer", self._place(key))
+        error.at(self._op, self._place(key))
         error.__traceback__ = error.__context__ = None  # there may be many, each with its frames
         self._report.failures.append(Failure(key, error))
         if step is not None:

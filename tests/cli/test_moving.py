@@ -129,3 +129,14 @@ def test_a_link_in_the_source_stays_and_is_said(cli, photos, tmp_path):
     assert (ended.code, below(tmp_path / "to")) == (0, ["cat", "dog", "old/emu"])
     assert "symbolic link" in ended.err
     assert (photos / "link").is_symlink()
+
+
+@pytest.mark.parametrize("command", ["cp", "mv"])
+def test_of_several_sources_one_that_is_absent_is_a_failure_and_the_others_go_on(
+    cli, root, photos, command
+):
+    ended = cli("--json", command, "-r", f"{root}/absent", photos, f"{root}/all")
+    assert ended.code == 1
+    assert [error["type"] for error in ended.errors] == ["NotFoundError"]
+    assert (ended.records[-1]["objects"], ended.records[-1]["failed"]) == (3, 1)
+    assert cli("cat", f"{root}/all/photos/dog").out == "a dog"

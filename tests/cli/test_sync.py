@@ -95,3 +95,64 @@ def test_a_source_that_is_no_folder_is_told(cli, name, photos, tmp_path):
     assert cli(name, photos / "nowhere", tmp_path / "to").code == 3
     assert cli(name, photos, photos / "old").code == 2
     assert not (tmp_path / "to").exists()
+
+
+def test_a_source_that_holds_nothing_is_not_there_and_deletes_nothing(cli, root, photos, tmp_path):
+    there = f"{root}/photos"
+    assert cli("sync", photos, there).code == 0
+    for name in (f"{root}/phtos", f"{root}/photos/cat"):
+        for command in (("sync", "--delete"), ("verify",)):
+            ended = cli(*command, name, tmp_path / "photos")
+            assert (ended.code, ended.out) == (3, "")
+    assert (photos / "cat").read_text() == "a cat"
+
+
+def test_a_whole_store_may_be_empty(cli, photos):
+    assert cli("sync", "--delete", "mem://sync-empty", photos).code == 0
+    assert not (photos / "cat").exists()
+
+
+def test_where_failures_cannot_be_written_is_told_before_anything_is_done(cli, photos, tmp_path):
+    to = tmp_path / "to"
+    for place in (tmp_path / "no" / "folder", tmp_path):
+        assert cli("sync", photos, to, "--failures-to", place).code == 2
+    assert cli("sync", photos, to, "--keys-from", tmp_path / "absent").code == 2
+    assert not to.exists()
+
+
+def test_a_file_of_failures_is_fed_back_in_and_written_anew(cli, photos, tmp_path):
+    failed = tmp_path / "failed"
+    failed.write_text("cat\nabsent\n")
+    ended = cli("sync", photos, tmp_path / "to", "--keys-from", failed, "--failures-to", failed)
+    assert ended.code == 1
+    assert [json.loads(line)["key"] for line in failed.read_text().splitlines()] == ["absent"]
+    assert (tmp_path / "to" / "cat").exists()
+
+
+def test_what_is_no_object_is_said(cli, root, photos):
+    (photos / "link").symlink_to("cat")
+    for command in ("sync", "verify"):
+        ended = cli(command, photos, f"{root}/photos")
+        assert ended.code == 0
+        assert ended.err == f"asyncstore: skipped {photos / 'link'}: a symbolic link\n"
+
+
+def test_a_rehearsal_says_the_plan_and_each_step_and_no_more(cli, root, photos):
+    said = cli("sync", "-n", photos, f"{root}/photos").out.splitlines()
+    assert said == ["plan: 3 to copy, 0 are there, 0.0 MiB", "copy cat", "copy dog", "copy old/emu"]
+    records = cli("--json", "sync", "-n", photos, f"{root}/photos").records
+    assert [record["type"] for record in records] == ["plan", *["planned"] * 3]
+
+
+def test_verify_says_how_many_are_the_same(cli, root, photos):
+    assert cli("sync", photos, f"{root}/photos", "--workers", 2).code == 0
+    assert cli("verify", photos, f"{root}/photos").out.startswith("3 objects the same, in ")
+    (photos / "cat").write_text("a bat")
+    ended = cli("verify", photos, f"{root}/photos")
+    assert ended.out.startswith("2 objects the same, 1 are not, in ")
+    assert ended.err == f"asyncstore: verify {photos / 'cat'}: the bytes differ\n"
+
+
+def test_the_report_has_the_rate(cli, photos, tmp_path):
+    found = report(cli("--json", "sync", photos, tmp_path / "to"))
+    assert found["rate"] > 0
