@@ -180,7 +180,7 @@ class Large:
                 # Who may write need not be allowed to see what is there.
                 await drop(self._target, self._key, begun)
                 upload = await open_it("")
-            if upload.upload.token != begun.token:
+            if not upload.present and upload.upload.token != begun.token:
                 await in_thread(self._record.name, self._key, upload.upload.token)
         return upload
 

@@ -17,6 +17,7 @@ from asyncstore.layers import Retried
 from asyncstore.providers.local import LocalProvider
 from asyncstore.store._transfers import transfer
 from asyncstore.testing.canary import CANARY_TOKEN, guard
+from asyncstore.testing.fake_hub import FakeHub
 from asyncstore.testing.small_http import Reply
 from asyncstore.testing.strict_gcs import QUANTUM, StrictGCS
 from asyncstore.transfer import large, one
@@ -154,6 +155,8 @@ def test_bytes_that_the_service_holds_wrongly_never_become_an_object(  # noqa: P
     report = asyncio.run(upload(folder, there))
     [failure] = report.failures
     assert isinstance(failure.error, IntegrityError)
+    assert "complete" in str(failure.error)
+    assert "CRC32C" in str(failure.error)
     assert "big" not in server.buckets[bucket].objects
     assert server.open_uploads == 0
     assert asyncio.run(upload(folder, there)).copied == 1
@@ -198,6 +201,26 @@ def test_kills_at_random_end_with_every_byte_right(killer, killed, server, bucke
             whole *= 1.2 if report is None else 0.7
         assert report["failed"] == []
         assert server.buckets[bucket].objects["big"].data == data
+
+
+@pytest.mark.asyncio
+async def test_an_upload_through_a_hub_goes_on_too(server, bucket, folder, interrupted):
+    with FakeHub(f"gs://{bucket}", lambda: {"gcs_oauth_token": CANARY_TOKEN}) as hub:
+        hub.tokens[CANARY_TOKEN] = "ann"
+
+        def there():
+            how: dict[str, Any] = {"hub_url": hub.url, "token": CANARY_TOKEN}
+            return open_store("hub://org/set", endpoint_url=server.url, **how)
+
+        report = await upload(folder, there)
+        assert isinstance(report.failures[0].error, UnavailableError)
+        server.calls.clear()
+        interrupted[0] = False
+        report = await upload(folder, there)
+    assert (report.copied, report.resumed, report.failures) == (1, 1, [])
+    assert min(start for start, _ in sent(server)[1]) == 3 * MiB
+    [stored] = server.buckets[bucket].objects.values()
+    assert stored.data == (folder / "big").read_bytes()
 
 
 # ---- the session's address is a secret
