@@ -204,6 +204,21 @@ def test_kills_at_random_end_with_every_byte_right(killer, killed, server, bucke
 
 
 @pytest.mark.asyncio
+async def test_a_cancelled_upload_leaves_no_session(server, bucket, folder, there):
+    draw = random.Random(9)
+    cancelled = 0
+    while cancelled < 20:
+        (folder / "big").write_bytes(os.urandom(SIZE))
+        task = asyncio.create_task(upload(folder, there))
+        await asyncio.wait([task], timeout=draw.random() / 5)
+        cancelled += task.cancel()
+        await asyncio.wait([task])
+        assert server.open_uploads == 0
+    assert (await upload(folder, there)).ok
+    assert server.buckets[bucket].objects["big"].data == (folder / "big").read_bytes()
+
+
+@pytest.mark.asyncio
 async def test_an_upload_through_a_hub_goes_on_too(server, bucket, folder, interrupted):
     with FakeHub(f"gs://{bucket}", lambda: {"gcs_oauth_token": CANARY_TOKEN}) as hub:
         hub.tokens[CANARY_TOKEN] = "ann"
