@@ -2,6 +2,7 @@
 
 import asyncio
 import resource
+import time
 
 import pytest
 
@@ -36,3 +37,12 @@ async def test_a_hundred_places_are_set_aside_for_one_name_once(town: Town):
     told = await asyncio.gather(*(ada.get("/api/org/ada/ds/new/creds?mode=w") for _ in range(100)))
     assert {one.status for one in told} == {200}
     assert len({one.body["path"] for one in told}) == 1
+
+
+async def test_an_answer_does_not_wait_for_its_first_half_to_be_acknowledged(town: Town):
+    taken = []
+    for _ in range(40):
+        began = time.perf_counter()
+        assert (await town.nobody.get("/healthz")).status == 200
+        taken.append(time.perf_counter() - began)
+    assert sorted(taken)[10] < 0.02  # an acknowledgement is 40 ms late
