@@ -56,19 +56,22 @@ async def transfer(
 ) -> Report:
     """Run the engine between two stores; see `Store.sync`, and `How` for the rest."""
     with ended(progress):
-        if isinstance(include, str) or isinstance(exclude, str):
-            raise ConfigurationError('include and exclude are lists of patterns: write ["*.txt"]')
+        _check_patterns(include, exclude)
         if width is not None and width < 1:
             raise ConfigurationError(f"width={width}: at least 1")
+        if not (isinstance(progress, bool) or callable(progress)):
+            raise ConfigurationError(f"progress is True or a function, not {progress!r}")
         _check_apart(source, target, delete=delete)
-        if keys_from is not None:
-            if keys is not None:
-                raise ConfigurationError("keys and keys_from exclude each other")
+        if keys is not None and keys_from is not None:
+            raise ConfigurationError("keys and keys_from exclude each other")
+        if delete and (keys is not None or keys_from is not None):
+            raise ConfigurationError("delete needs everything that is at the source, not some keys")
+        if keys is not None:
+            keys = _texts(keys)
+        elif keys_from is not None:
             keys = await in_thread(read_keys, keys_from)
         if failures_to is not None:
             await in_thread(check_writable, failures_to)
-        if keys is not None and delete:
-            raise ConfigurationError("delete needs everything that is at the source, not some keys")
         is_folder = target.url.scheme == "file" and not (dry_run or verify)
         record = await in_thread(_record, source, target)
         with shown(progress, title) as tell:
@@ -98,6 +101,21 @@ async def transfer(
         return report
 
 
+def a_store(target: Store, /) -> Store:
+    """Return a target, once it is known to be a store.
+
+    Raises:
+        ConfigurationError: it is something else, such as a path.
+    """
+    from asyncstore.store._store import Store  # noqa: PLC0415 - the two need each other
+
+    if not isinstance(target, Store):
+        raise ConfigurationError(
+            f"sync goes to a store, not to {type(target).__name__}: write open_store(…)"
+        )
+    return target
+
+
 @asynccontextmanager
 async def beside(
     path: PathLike,
@@ -114,6 +132,26 @@ async def beside(
         url = replace(url, path=await in_thread(os.path.realpath, url.path))
         async with open_store(url, durability=durability) as store:
             yield store
+
+
+def _check_patterns(include: Sequence[str], exclude: Sequence[str]) -> None:
+    for patterns in (include, exclude):
+        if isinstance(patterns, str) or not all(isinstance(one, str) for one in patterns):
+            raise ConfigurationError('include and exclude are lists of patterns: write ["*.txt"]')
+
+
+def _texts(keys: Iterable[str]) -> list[str]:
+    """Return keys, once they are known to be texts."""
+    try:
+        found = list(keys)
+    except TypeError:
+        raise ConfigurationError(
+            f"what to transfer is a folder's name or some keys, not {type(keys).__name__}"
+        ) from None
+    for key in found:
+        if not isinstance(key, str):
+            raise ConfigurationError(f"keys are texts: {key!r} is none")
+    return found
 
 
 def _check_apart(source: Store, target: Store, *, delete: bool) -> None:

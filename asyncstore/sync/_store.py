@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import partial
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeGuard
 
 from asyncstore import store as _async
 from asyncstore.background import Held, Iterating, run
@@ -14,7 +15,7 @@ from asyncstore.types import WHOLE, Blob, Durability, ObjectMeta
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Iterable, Iterator, Mapping, MutableSequence, Sequence
+    from collections.abc import Callable, Iterator, Mapping, MutableSequence, Sequence
     from types import TracebackType
 
     from asyncstore.layers import Event, RetryPolicy
@@ -337,7 +338,7 @@ class Store:
         return run(
             partial(
                 self._store.download,
-                source if isinstance(source, str) else tuple(source),
+                tuple(source) if _are_keys(source) else source,
                 folder,
                 include=include,
                 exclude=exclude,
@@ -403,7 +404,7 @@ class Store:
         return run(
             partial(
                 self._store.sync,
-                target._store,
+                target._store if isinstance(target, Store) else target,
                 prefix,
                 delete=delete,
                 include=include,
@@ -511,6 +512,11 @@ class Streaming:
 
     async def _next(self) -> memoryview | None:
         return await anext(self._stream, None)
+
+
+def _are_keys(source: str | Iterable[str]) -> TypeGuard[Iterable[str]]:
+    """Whether these are keys, to be drawn here, as drawing may use this very store."""
+    return isinstance(source, Iterable) and not isinstance(source, str)
 
 
 def _leaves(group: BatchError) -> Sequence[StoreError]:

@@ -391,6 +391,20 @@ async def test_wrong_arguments_are_told_before_anything_is_done(tmp_path):
             await store.download("", tmp_path / "t", include="*.txt")
         with pytest.raises(ConfigurationError, match="keys_from"):
             await store.download("", tmp_path / "t", keys_from=tmp_path / "missing")
+        with pytest.raises(ConfigurationError, match="failures_to"):
+            await store.download("", tmp_path / "t", failures_to=tmp_path / "no" / "folder")
+        wrongs: list[dict[str, Any]] = [{"include": [1]}, {"progress": "yes"}, {"width": 0}]
+        for wrong in wrongs:
+            with pytest.raises(ConfigurationError, match=next(iter(wrong))):
+                await store.download("", tmp_path / "t", **wrong)
+        keys: list[Any] = [5, ["k", 5], [b"k"]]
+        for some in keys:
+            with pytest.raises(ConfigurationError, match="keys"):
+                await store.download(some, tmp_path / "t")
+        path: Any = "s3://bucket"
+        with pytest.raises(ConfigurationError, match="open_store"):
+            await store.sync(path)
+        assert not (tmp_path / "t").exists()
         (tmp_path / "keys").write_text("k\n")
         async with open_store(tmp_path / "t") as other:
             with pytest.raises(ConfigurationError, match="delete"):

@@ -13,7 +13,7 @@ import anyio
 import pytest
 
 from asyncstore import sync
-from asyncstore.errors import IntegrityError, InvalidPathError
+from asyncstore.errors import ConfigurationError, IntegrityError, InvalidPathError
 from asyncstore.providers.memory import MemoryProvider
 from tests.transfer.conftest import tree
 
@@ -139,6 +139,14 @@ def test_what_cannot_be_watched_is_told(store, tmp_path):
         sync.watch(store.download, "", tmp_path, progress=True)
     with pytest.raises(RuntimeError, match="with"):
         next(sync.watch(store.download, "", tmp_path))
+
+
+def test_wrong_arguments_are_told_as_by_the_async_methods(store, tmp_path):
+    wrong: Any = 5
+    with pytest.raises(ConfigurationError, match="keys"):
+        store.download(wrong, tmp_path)
+    with pytest.raises(ConfigurationError, match="open_store"):
+        store.sync(wrong)
 
 
 INTERRUPTED = """
