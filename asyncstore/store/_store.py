@@ -812,10 +812,10 @@ class Store:
             InvalidPathError: one of the two lies in the other.
             ConfigurationError: the arguments contradict each other, or a file of keys is none.
         """
-        there = _transfers.a_store(target)
+        _transfers.check_store(target)
         return await _transfers.transfer(
             self._below(prefix),
-            there._below(prefix),
+            target._below(prefix),
             "sync",
             delete=delete,
             include=include,

@@ -101,8 +101,8 @@ async def transfer(
         return report
 
 
-def a_store(target: Store, /) -> Store:
-    """Return a target, once it is known to be a store.
+def check_store(target: Store, /) -> None:
+    """Make sure that a target is a store.
 
     Raises:
         ConfigurationError: it is something else, such as a path.
@@ -113,7 +113,6 @@ def a_store(target: Store, /) -> Store:
         raise ConfigurationError(
             f"sync goes to a store, not to {type(target).__name__}: write open_store(…)"
         )
-    return target
 
 
 @asynccontextmanager
