@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 
 import pytest
 
+from asyncstore import sync
 from asyncstore.providers.memory import MemoryProvider
+
+_numbers = itertools.count(1)
 
 
 @pytest.fixture
@@ -140,3 +144,33 @@ def test_of_several_sources_one_that_is_absent_is_a_failure_and_the_others_go_on
     assert [error["type"] for error in ended.errors] == ["NotFoundError"]
     assert (ended.records[-1]["objects"], ended.records[-1]["failed"]) == (3, 1)
     assert cli("cat", f"{root}/all/photos/dog").out == "a dog"
+
+
+@pytest.fixture
+def hub(real_hub, monkeypatch):
+    """A data set of a hub that the environment leads to."""
+    monkeypatch.setenv("ASYNCSTORE_HUB_URL", real_hub.url)
+    monkeypatch.setenv("ACTIVELOOP_TOKEN", real_hub.person("mover"))
+    path = f"hub://mover/animals-{next(_numbers)}"
+    sync.empty(path).close()
+    return path
+
+
+def test_folders_go_to_a_hub_and_on_to_a_bucket_and_back(cli, hub, s3, photos, tmp_path):
+    bucket = f"s3://{s3()}/from-a-hub"
+    for command in (
+        ("cp", "-r", photos, f"{hub}/a"),
+        ("verify", photos, f"{hub}/a"),
+        ("sync", f"{hub}/a", bucket),
+        ("mv", "-r", bucket, f"{hub}/b"),
+        ("mv", "-r", f"{hub}/b", f"{hub}/c"),
+        ("verify", f"{hub}/a", f"{hub}/c"),
+        ("mv", "-r", f"{hub}/c", tmp_path / "back"),
+        ("sync", "--delete", tmp_path / "back", f"{hub}/a"),
+    ):
+        ended = cli(*command)
+        assert (ended.code, ended.err) == (0, ""), command
+    assert below(tmp_path / "back") == ["cat", "dog", "old/emu"]
+    for emptied in (bucket, f"{hub}/b", f"{hub}/c"):
+        assert cli("ls", "-r", emptied).out == ""
+    assert cli("sync", f"{hub}/typo", tmp_path / "back", "--delete").code == 3
