@@ -28,6 +28,7 @@ _NONE = (
     b"HTTP/1.1 404 Not Found\r\ncontent-type: application/xml\r\ncontent-length: 58\r\n\r\n"
     b"<Error><Code>NoSuchKey</Code><Message>-</Message></Error>\n"
 )
+_GET = b"GET /bucket/"
 _PAGE = 1000
 
 
@@ -74,12 +75,12 @@ class Objects:
     def __init__(self, crowd: Crowd) -> None:
         self._crowd = crowd
         self._numbers = {key_of(number).encode(): number for number in range(crowd.count)}
-        self._kept: dict[bytes, bytes] = {}
+        self.kept: dict[bytes, bytes] = {}
         self._pages: dict[bytes, bytes] = {}
 
     def get(self, key: bytes) -> bytes:
         """Return the answer to a `GET`."""
-        found = self._kept.get(key)
+        found = self.kept.get(key)
         if found is None:
             number = self._numbers.get(key)
             if number is None:
@@ -87,7 +88,7 @@ class Objects:
             body = body_of(number, self._crowd.size)
             found = self._head(number, len(body), body) + body
             if self._crowd.count * self._crowd.size <= 1 << 30:
-                self._kept[key] = found
+                self.kept[key] = found
         return found
 
     def part(self, key: bytes, ends: bytes) -> bytes:
@@ -169,6 +170,7 @@ class Service:
     def __init__(self, crowd: Crowd) -> None:
         self.crowd = crowd
         self.objects = Objects(crowd)
+        self.is_free = not (crowd.latency or crowd.room or crowd.bears or crowd.tail)
         self.counts = {"answered": 0, "refused": 0, "most": 0}
         self._draw = random.Random(7)
         self._under_way = 0
@@ -231,6 +233,8 @@ class Client(asyncio.Protocol):
         self._transport = transport
 
     def data_received(self, data: bytes) -> None:
+        if not self._unread and self._answer_at_once(data):
+            return
         self._unread += data
         while True:
             head, end, rest = self._unread.partition(b"\r\n\r\n")
@@ -238,6 +242,19 @@ class Client(asyncio.Protocol):
                 return
             self._unread = rest
             self._take(head)
+
+    def _answer_at_once(self, data: bytes) -> bool:
+        """Answer a plain `GET` where nobody waits: the server is to cost less than any client."""
+        if not self._service.is_free or data.find(b"\r\n\r\n") != len(data) - 4:
+            return False
+        if not data.startswith(_GET) or data.find(b"ange: bytes=") >= 0:
+            return False
+        answer = self._service.objects.kept.get(data[len(_GET) : data.find(b" ", len(_GET))])
+        if answer is None:
+            return False
+        self._service.counts["answered"] += 1
+        self._transport.write(answer)
+        return True
 
     def write(self, answer: bytes) -> None:
         if not self._transport.is_closing():
