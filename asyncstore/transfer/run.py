@@ -11,7 +11,6 @@ and at the source, where objects are moved, of what is verified and on the targe
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -29,8 +28,9 @@ from asyncstore.transfer.names import refusal
 from asyncstore.transfer.one import Carried, Carrier
 from asyncstore.transfer.plan import THERE, Planner, filtered, folded
 from asyncstore.transfer.put_aside import Firsts, Steps
-from asyncstore.transfer.report import Failure, Progress, Report
+from asyncstore.transfer.report import Failure, Report
 from asyncstore.transfer.sides import Chosen, Listed
+from asyncstore.transfer.telling import Telling
 from asyncstore.transfer.together import LINGER, Together
 from asyncstore.types import MiB
 
@@ -41,12 +41,12 @@ if TYPE_CHECKING:
     from asyncstore.store import Store
     from asyncstore.transfer.plan import Step, Verb
     from asyncstore.transfer.record import Record
+    from asyncstore.transfer.report import Progress
     from asyncstore.transfer.sides import Sides
     from asyncstore.transfer.together import PutGroup
     from asyncstore.types import ObjectMeta
 
 _SETTLED = 256  # objects, at once
-_EVERY = 0.1  # seconds between two calls about the progress
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,15 +114,15 @@ class Transfer:
         self._flush = flush
         self._report = Report()
         self._plan = self._report.plan
-        self._planned = False
         self._op = "verify" if how.verify else "move" if how.move else "transfer"
         self._width = _width(source, None if group else target, how.width)
+        self._telling = Telling(self._report, how.tell, self._width)
         self._carrier = Carrier(
             source,
             target,
             record,
             self._report,
-            self._came,
+            self._telling.came,
             verify=how.verify,
             same_service=how.same_service,
             if_absent=how.if_absent,
@@ -130,10 +130,6 @@ class Transfer:
             grouped=group is not None,
         )
         self._together = None if group is None else Together(self._carrier, group)
-        self._began = time.monotonic()
-        self._told = 0.0
-        self._told_failures = 0
-        self._bytes = self._files = self._under_way = 0
         self._leaving: Leaving | None = None
 
     async def run(self) -> Report:
@@ -152,9 +148,9 @@ class Transfer:
                 await self._make_plan(work, gone)
                 if not self._how.dry_run:
                     await self._carry_out(work, gone)
-            self._report.seconds = time.monotonic() - self._began
+            self._report.seconds = self._telling.seconds
             self._report.retries = _retries(layers) - retries
-            self._tell(report=self._report)
+            self._telling.tell(ended=True)
         finally:
             with anyio.CancelScope(shield=True):
                 await surely_in_thread(self._record.close)
@@ -182,10 +178,10 @@ class Transfer:
             finally:
                 with anyio.CancelScope(shield=True):
                     await sides.aclose()
-        self._planned = True
-        self._files += 0 if how.move else self._plan.skip
+        self._telling.planned = True
+        self._telling.files += 0 if how.move else self._plan.skip
         self._report.skipped += self._plan.skip
-        self._tell(always=True)
+        self._telling.tell(always=True)
 
     def _sides(self) -> Sides:
         how = self._how
@@ -219,7 +215,7 @@ class Transfer:
         if how.settled is not None:
             for step in by_verb.get("pass", []) + ([] if how.move else skipped):
                 self._settled(step)
-        self._tell()
+        self._telling.tell()
         await work.add(kept)
         await gone.add(deleted)
         if self._leaving is not None:
@@ -291,13 +287,13 @@ class Transfer:
 
     async def _work(self, step: Step, slot: Slot) -> Sequence[Outcome[Step, Carried]]:
         outcome: Outcome[Step, Carried] = Outcome(step, 0)
-        self._under_way += 1
+        self._telling.under_way += 1
         try:
             outcome.value = await self._carrier.carry(step, slot)
         except StoreError as error:
             outcome.error = error.at(self._op, self._place(step.key))
         finally:
-            self._under_way -= 1
+            self._telling.under_way -= 1
         if outcome.value is None or outcome.value.blob is None:
             slot.free()  # else the bytes are held until they are written
         return (outcome,)
@@ -335,16 +331,11 @@ class Transfer:
 
     # ---- telling
 
-    def _came(self, count: int) -> None:
-        self._bytes += count
-        self._tell()
-
     def _settle(
         self, step: Step, there: ObjectMeta | None = None, error: StoreError | None = None
     ) -> None:
-        self._files += 1
         self._settled(step, there, error)
-        self._tell()
+        self._telling.settle()
 
     def _settled(
         self, step: Step, there: ObjectMeta | None = None, error: StoreError | None = None
@@ -361,33 +352,6 @@ class Transfer:
 
     def _place(self, key: str) -> str:
         return f"{str(self._source.url).rstrip('/')}/{key}"
-
-    def _tell(self, *, always: bool = False, report: Report | None = None) -> None:
-        tell = self._how.tell
-        if tell is None:
-            return
-        now = time.monotonic()
-        if now - self._told < _EVERY and not (always or report):
-            return
-        self._told = now
-        failures = self._report.failures
-        news = failures[self._told_failures :]
-        self._told_failures = len(failures)
-        tell(
-            Progress(
-                files=self._files,
-                files_total=self._plan.files,
-                bytes=self._bytes,
-                bytes_total=self._plan.bytes,
-                failed=len(failures),
-                seconds=now - self._began,
-                under_way=self._under_way,
-                width=self._width(),
-                plan=self._plan if self._planned else None,
-                failures=news,
-                report=report,
-            )
-        )
 
 
 def _refused(key: str, *, local: bool, inside: str) -> str | None:
