@@ -125,6 +125,7 @@ class Client:
 
     Attributes:
         is_aws: whether the service is known to be AWS itself.
+        seen: whether the bucket is known to exist.
         tells_parts: whether it may tell the parts of an object; `False` once it refused to.
 
     Raises:
@@ -142,7 +143,7 @@ class Client:
         self._region: str | None = None
         self._identity = "nobody yet"
         self._clock_offset = 0.0
-        self._bucket_seen = False
+        self.seen = False
         self.is_aws = False
         self.tells_parts = True
 
@@ -201,14 +202,24 @@ class Client:
             StoreError: with `op`, `url`, `status`, `request_id` and `outcome`.
         """
         try:
-            reply = await self.send(ask)
-            if not 200 <= reply.status < 300:  # noqa: PLR2004
-                reply = await self.again(ask, reply)
+            return await self.accepted(ask, await self.send(ask))
         except StoreError as error:
             placed(error, ask.op, self.locate(ask.key))
             raise
-        self._bucket_seen = True
-        return reply
+
+    async def accepted(self, ask: Ask, outcome: Response | StoreError) -> Response:
+        """Return an answer of a 2xx status: what came, or what comes once it is put right.
+
+        Args:
+            ask: the request.
+            outcome: of its first sending.
+        """
+        if isinstance(outcome, StoreError):
+            raise outcome
+        if not 200 <= outcome.status < 300:  # noqa: PLR2004
+            outcome = await self._again(ask, outcome)
+        self.seen = True
+        return outcome
 
     def send(self, ask: Ask) -> Coroutine[Any, Any, Response]:
         """Send a request once; the answer is of whatever status."""
@@ -222,7 +233,7 @@ class Client:
         endpoint = await self.endpoint()
         return await self.engine.send(self._signed(endpoint, ask))
 
-    async def again(self, ask: Ask, reply: Response) -> Response:
+    async def _again(self, ask: Ask, reply: Response) -> Response:
         """Go on after a refusal: put right what it complains about, or raise what it says."""
         tried: set[str] = set()
         while True:
@@ -243,7 +254,7 @@ class Client:
             async with self.engine.stream(self._signed(endpoint, ask)) as reply:
                 status, headers = reply.status, reply.headers
                 if 200 <= status < 300:  # noqa: PLR2004
-                    self._bucket_seen = True
+                    self.seen = True
                     yield reply
                     return
                 fault = wire.fault(await reply.read(_ERROR_READ))
@@ -287,7 +298,7 @@ class Client:
         """Read why; an answer to HEAD has no body to say it, so the same is asked by GET."""
         if ask.method != "HEAD":
             return wire.fault(reply.body)
-        unclear = status in (400, 403) or (status == 404 and not self._bucket_seen)  # noqa: PLR2004
+        unclear = status in (400, 403) or (status == 404 and not self.seen)  # noqa: PLR2004
         if not unclear:
             return wire.Fault()
         headers = {"range": "bytes=0-0"} if ask.key is not None else {}
@@ -295,7 +306,7 @@ class Client:
         again = Ask(ask.op, "GET", ask.key, query, headers, limit=wire.FAULT_MAX)
         answer = await self.engine.send(self._signed(endpoint, again))
         fault = wire.fault(answer.body) if answer.status == status else wire.Fault()
-        self._bucket_seen |= fault.code == "NoSuchKey"
+        self.seen |= fault.code == "NoSuchKey"
         return fault
 
     async def _put_right(

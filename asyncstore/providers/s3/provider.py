@@ -89,6 +89,8 @@ class S3Provider:
         most: int | None = None,
     ) -> Coroutine[Any, Any, Blob]:
         """Read an object or a span of it."""
+        if span is WHOLE:
+            return reading.whole(self._client, key, into, if_match, most)
         return reading.get(Reading(self._client, "get", key, span, if_match), into, most=most)
 
     @asynccontextmanager

@@ -111,7 +111,7 @@ async def send_checked(client: Client, facts: Facts, ask: Ask, data: Buffer) -> 
         try:
             reply = await client.send(ask)
             if not 200 <= reply.status < 300:  # noqa: PLR2004
-                reply = await client.again(ask, reply)
+                reply = await client.accepted(ask, reply)
         except StoreError as error:
             error.at(ask.op, client.locate(ask.key))
             if unsure and facts.crc is None and error.status in (400, 501) and _is_about(error):
