@@ -150,7 +150,7 @@ async def test_guessing_is_slowed_down_and_the_right_password_looks_no_different
 
 
 async def test_ten_thousand_guesses_from_one_address_get_a_handful_of_answers():
-    full_at = let_in = 0
+    full_at, let_in = 0.0, 0
     for hundredth in range(10_000):
         with contextlib.suppress(Refusal):
             full_at = ADDRESS.taken(full_at, hundredth / 100)
