@@ -72,14 +72,16 @@ def killed(killer, told, server, bucket, folder):
         told.update(how, parts=parts)
         assert killer.run() is None
         told["parts"] = None
+        [server.watched] = server.sessions
         server.calls.clear()
 
     return run
 
 
 def sent(server):
-    """Return the ranges that came, and the numbers of those that only asked."""
-    ranges = [call.headers.get("content-range", "") for call in server.calls]
+    """Return what only asked for the state of the last upload begun, and the ranges that came."""
+    ours = [call for call in server.calls if call.query.get("upload_id") == server.watched]
+    ranges = [call.headers.get("content-range", "") for call in ours]
     asked = [text for text in ranges if text.startswith("bytes */")]
     spans = [re.match(r"bytes (\d+)-(\d+)", text) for text in ranges]
     return asked, [(int(span[1]), int(span[2]) + 1) for span in spans if span]
@@ -127,7 +129,7 @@ def test_an_upload_whose_session_has_ended_begins_anew(  # noqa: PLR0917 - fixtu
 ):
     killed(3)
     server.sessions.clear()
-    server.fail("reply", "upload_id", Reply(status), method="PUT")
+    server.fail("reply", f"upload_id={server.watched}", Reply(status), method="PUT")
     report = killer.run_to_the_end()
     assert (report["copied"], report["resumed"]) == (1, 0)
     assert server.buckets[bucket].objects["big"].data == (folder / "big").read_bytes()
@@ -229,6 +231,7 @@ async def test_an_upload_through_a_hub_goes_on_too(server, bucket, folder, inter
 
         report = await upload(folder, there)
         assert isinstance(report.failures[0].error, UnavailableError)
+        [server.watched] = server.sessions
         server.calls.clear()
         interrupted[0] = False
         report = await upload(folder, there)
@@ -283,8 +286,37 @@ def test_the_address_is_in_a_file_of_its_owner_and_nowhere_else(  # noqa: PLR091
     assert number in kept.begun["big"].token
     assert number not in repr(kept.begun)
     kept.close()
-    server.fail("reply", "upload_id", Reply(403, b'{"error": {"message": "%s"}}' % number.encode()))
+    repeating = b'{"error": {"message": "%s"}}' % number.encode()
+    server.fail("reply", f"upload_id={number}", Reply(403, repeating))
     interrupted[0] = False
     again = asyncio.run(run())
     for value in (report.as_dict(), str(report.failures), again.as_dict(), told, caplog.text):
         assert number not in str(value)
+
+
+# ---- look-alikes
+
+
+@pytest.mark.asyncio
+async def test_where_a_question_ends_an_upload_nothing_is_asked_and_it_begins_anew(
+    fake_gcs, folder, interrupted, monkeypatch
+):
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", fake_gcs.url)
+    path = f"gs://{fake_gcs.make_bucket()}/x"
+    sizes = []
+    sent_one = large.Large._send_one
+
+    async def looking(self, *args):
+        async with open_store(path) as store:
+            sizes.extend([meta.size async for meta in store.list()])
+        await sent_one(self, *args)
+
+    monkeypatch.setattr(large.Large, "_send_one", looking)
+    report = await upload(folder, lambda: open_store(path))
+    assert isinstance(report.failures[0].error, UnavailableError)
+    interrupted[0] = False
+    report = await upload(folder, lambda: open_store(path))
+    assert (report.copied, report.resumed, report.failures) == (1, 0, [])
+    assert sizes == []  # no half of it was an object for a moment, nor was a trial left
+    async with open_store(path) as store:
+        assert [(meta.key, meta.size) async for meta in store.list()] == [("big", SIZE)]

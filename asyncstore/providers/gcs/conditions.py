@@ -1,9 +1,13 @@
-"""Whether an endpoint keeps conditions, found by asking for the impossible.
+"""Whether an endpoint keeps to what would do harm if it did not, found by trying.
 
 Google does. A look-alike may ignore a precondition and overwrite; so before the first
 conditional call to any other endpoint, a write is tried under a condition that cannot hold, on a
 name that nobody has. The right answer is 412, and nothing is written. What a liar writes is
 removed again, and the ability is then a `NotSupportedError`.
+
+A session that is asked how many bytes it holds may take that for the upload's end, and make an
+object of what there is: fake-gcs-server does. So that is tried too, before an upload is gone on
+with.
 """
 
 from __future__ import annotations
@@ -18,11 +22,12 @@ from asyncstore.wire import gcs
 if TYPE_CHECKING:
     from asyncstore.providers.gcs.session import Session
 
-Kind: TypeAlias = Literal["put", "upload", "copy"]
+Kind: TypeAlias = Literal["put", "upload", "copy", "resume"]
 
-_KINDS: tuple[Kind, ...] = ("put", "upload", "copy")
+_KINDS: tuple[Kind, ...] = ("put", "upload", "copy", "resume")
 _NEVER = 1  # generations are microseconds since 1970; this one is nobody's
 _NAME = ".asyncstore-probe-"
+_INCOMPLETE = 308
 
 
 class Conditions:
@@ -64,15 +69,19 @@ class Conditions:
         Raises:
             NotSupportedError: they are ignored there; nothing was written.
         """
-        if self._session.is_google:
-            return
-        if kind not in self._known:
-            self._known[kind] = await asyncio.shield(self._find(kind, key))
-        if not self._known[kind]:
+        if not await self.keeps(kind, key):
             raise NotSupportedError(
                 f"{self._session.origin} ignores conditions (if_absent, if_match) of a {kind}, "
                 "and would overwrite; nothing was written"
             )
+
+    async def keeps(self, kind: Kind, key: str, /) -> bool:
+        """Return whether the endpoint keeps to this; arguments as in `require`."""
+        if self._session.is_google:
+            return True
+        if kind not in self._known:
+            self._known[kind] = await asyncio.shield(self._find(kind, key))
+        return self._known[kind]
 
     def _find(self, kind: Kind, key: str) -> asyncio.Task[bool]:
         flight = self._flights.get(kind)
@@ -85,7 +94,12 @@ class Conditions:
         return flight
 
     async def _try(self, kind: Kind, name: str) -> bool:
-        attempt = {"put": self._put, "upload": self._upload, "copy": self._copy}[kind]
+        attempt = {
+            "put": self._put,
+            "upload": self._upload,
+            "copy": self._copy,
+            "resume": self._resume,
+        }[kind]
         try:
             await attempt(name)
         except PreconditionError:
@@ -119,6 +133,31 @@ class Conditions:
             expect=(200, 201),
             write=True,
         )
+
+    async def _resume(self, name: str) -> None:
+        reply = await self._session.send(
+            "POST",
+            gcs.insert_target(self._bucket, uploadType="resumable", name=name),
+            write=True,
+        )
+        target = gcs.session_target(reply.headers, self._session.origin)
+        data = bytes(gcs.QUANTUM)
+        for span, body in (
+            (f"bytes 0-{gcs.QUANTUM - 1}/*", data),
+            (f"bytes */{2 * gcs.QUANTUM}", b""),
+        ):
+            reply = await self._session.send(
+                "PUT",
+                target,
+                {"content-range": span},
+                body=body,
+                expect=(200, 201, 308),
+                write=True,
+            )
+            if reply.status != _INCOMPLETE:
+                return
+        await self._session.send("DELETE", target, expect=(200, 204, 404, 410, 499), write=True)
+        raise PreconditionError("it was told how many bytes there are")
 
     async def _copy(self, name: str) -> None:
         await self._put(name, None)

@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from asyncstore.providers.gcs.session import Session
 
 
+def _named(kind: str) -> str:
+    return "uploads gone on with" if kind == "resume" else f"conditions of {kind}"
+
+
 async def diagnose(
     session: Session, bucket: str, capabilities: Mapping[str, bool | str]
 ) -> dict[str, Any]:
@@ -30,7 +34,7 @@ async def diagnose(
         "expires_at": None if token.expires_at is None else _iso(token.expires_at),
         "endpoint": str(session.origin),
         "region": None,
-        "capabilities": {f"conditions of {name}": known for name, known in capabilities.items()},
+        "capabilities": {_named(kind): known for kind, known in capabilities.items()},
     }
     before = time.time()
     reply = await session.send(

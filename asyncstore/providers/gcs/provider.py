@@ -206,12 +206,13 @@ class GCSProvider:
             condition = await self._condition("upload", key, None, absent=if_absent)
             resource = gcs.insert_resource(key, content_type=content_type, metadata=metadata)
             left = Left.read(token)
-            if left is not None:
+            if left is not None and await self._conditions.keeps("resume", key):
                 upload = self._upload(key, condition, resource, size)
                 count = await upload.go_on(left, part)
                 present = frozenset(range(1, (count or 0) + 1))
                 if count is not None and present <= sums.keys():
                     return Resumed(upload, present)
+            if left is not None:
                 await self._end(left)
             upload = self._upload(key, condition, resource, size)
             await upload.begin()
