@@ -45,7 +45,7 @@ async def write(said, first):
     await asyncio.gather(*(writer(w) for w in range(4)))
 
 for turn in range(kills):
-    sys.stdin.readline()                      # the test has looked at the turn before
+    wanted = int(sys.stdin.readline())        # the test has looked at the turn before
     read, said = os.pipe()
     child = os.fork()
     if child == 0:
@@ -53,10 +53,12 @@ for turn in range(kills):
         asyncio.run(write(said, (turn + 1) * 10**7 + 0))
         os._exit(0)
     os.close(said)
-    print(child, read, flush=True)
+    acknowledged = b""
+    while acknowledged.count(b"\\n") < wanted:
+        acknowledged += os.read(read, 65536) or sys.exit("the writer ended")
+    print(child, flush=True)
     sys.stdin.readline()                      # the test has killed it
     os.waitpid(child, 0)
-    acknowledged = b""
     while piece := os.read(read, 65536):
         acknowledged += piece
     os.close(read)
@@ -96,10 +98,12 @@ def test_a_killed_writer_tears_nothing_and_loses_nothing_acknowledged(tmp_path, 
 
 def a_turn(stdin, stdout, chance):
     """Let a writer write, kill it, and return what it said it had written."""
-    stdin.write("\n")
+    began = time.monotonic()
+    stdin.write(f"{chance.randrange(9)}\n")
     stdin.flush()
-    child = int(stdout.readline().split()[0])
-    time.sleep(chance.uniform(0.005, 0.08))  # not to wait for anything: to kill anywhere
+    child = int(stdout.readline())
+    # Not to wait for anything: to kill anywhere, at the pace of this disk.
+    time.sleep(chance.uniform(0, time.monotonic() - began))
     os.kill(child, signal.SIGKILL)
     stdin.write("\n")
     stdin.flush()
