@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 
-_FEW = 8192  # steps that are kept as they are, some 6 MiB
+_FEW = 4096  # steps that are kept as they are, some 6 MiB
 
 
 class Steps(AbstractContextManager["Steps"]):
