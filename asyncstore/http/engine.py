@@ -99,16 +99,8 @@ class Engine:
             InvalidSpanError: `Request.into` is too small for the body of a 2xx answer.
             ConfigurationError: the request, the proxy or the certificate is not acceptable.
         """
-        # Spelled out, and in `_exchange` again: each call on the way costs every request.
-        pool = self._pools.get(request.origin)
-        if pool is None or pool.loop is not _get_running_loop():
-            pool = self._make_pool(request.origin)
-        head = request.head
-        if head is None or pool.special:
-            head = self._head(request, pool)
-        self._requests += 1
-        if self._timer is None:
-            self._timer = pool.loop.call_later(self._tick, self._watch)
+        # Spelled out, and in `_exchange` again: each coroutine on the way costs every request.
+        pool, head = self._prepare(request)
         deadline = DEADLINE.get()
         connection = pool.take() or await pool.acquire(deadline)
         future = connection.begin(request, head, deadline)
@@ -131,8 +123,8 @@ class Engine:
         """
         return Streaming(self, request)
 
-    async def _exchange(self, request: Request) -> tuple[Connection, Any]:
-        """Do as `send` does, for an answer that is streamed."""
+    def _prepare(self, request: Request) -> tuple[Pool, bytes]:
+        """Return the pool and the request's head."""
         pool = self._pools.get(request.origin)
         if pool is None or pool.loop is not _get_running_loop():
             pool = self._make_pool(request.origin)
@@ -142,6 +134,11 @@ class Engine:
         self._requests += 1
         if self._timer is None:
             self._timer = pool.loop.call_later(self._tick, self._watch)
+        return pool, head
+
+    async def _exchange(self, request: Request) -> tuple[Connection, Any]:
+        """Do as `send` does, for an answer that is streamed."""
+        pool, head = self._prepare(request)
         deadline = DEADLINE.get()
         connection = pool.take() or await pool.acquire(deadline)
         future = connection.begin(request, head, deadline, streamed=True)

@@ -173,10 +173,8 @@ class Retried(Layer):
         if if_absent or if_match is not None:
             mark, metadata = self._marked(metadata)
             settle = partial(self._find, key, mark)
-        limited, var = self._limited, self._var
-        op = Op("put", key, write=True, size=len(data))
         call = partial(
-            self.inner.put if limited is None else limited.inner.put,
+            self.inner.put if self._limited is None else self._limited.inner.put,
             key,
             data,
             if_match=if_match,
@@ -184,29 +182,11 @@ class Retried(Layer):
             content_type=content_type,
             metadata=metadata,
         )
-        if limited is None:
+        op = Op("put", key, write=True, size=len(data))
+        if self._limited is None:
             return await self._until_done(op, call, settle)
-        again = partial(limited.around, op, call)
-        if var is None:
-            return await self._until_late(op, again, settle)
-        end = self._end(var)
-        token = var.set(end)
-        gate = limited.writes
-        try:
-            place = gate.enter() or await limited.turn(gate, op)
-            try:
-                meta = await call()
-            except BaseException as error:
-                gate.leave(*place, error)
-                raise
-        except StoreError as error:
-            return await self._again(op, again, settle, error, end=end)
-        finally:
-            var.reset(token)
-        gate.done(len(data))
-        if self._tokens < self._policy.budget:
-            self._tokens += 0.1
-        return meta
+        again = partial(self._limited.around, op, call)
+        return await self._until_done(op, again, settle, first=call)
 
     async def begin_upload(
         self,
@@ -309,15 +289,33 @@ class Retried(Layer):
         op: Op,
         call: Callable[[], Awaitable[T]],
         settle: Callable[[], Awaitable[Any]] | None,
+        first: Callable[[], Awaitable[T]] | None = None,
     ) -> T:
-        """Set the deadline where the engine reads it, which costs next to nothing."""
-        var = self._var
+        """Make a call and set its deadline where the engine reads it, which costs next to nothing.
+
+        Args:
+            op: what it is.
+            call: makes it.
+            settle: as in `_again`.
+            first: the same of a write, but for the limit beneath this layer, which is then kept
+                here: a step less.
+        """
+        limited, var = self._limited, self._var
         if var is None:
             return await self._until_late(op, call, settle)
         end = self._end(var)
         token = var.set(end)
         try:
-            result = await call()
+            if first is None or limited is None:
+                result = await call()
+            else:
+                place = limited.writes.enter() or await limited.turn(limited.writes, op)
+                try:
+                    result = await first()
+                except BaseException as error:
+                    limited.writes.leave(*place, error)
+                    raise
+                limited.writes.done(op.size or 0)
         except StoreError as error:
             return await self._again(op, call, settle, error, end=end)
         finally:
