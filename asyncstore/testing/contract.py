@@ -13,6 +13,7 @@ from asyncstore.testing.cancelling import Cancelling
 from asyncstore.testing.keys import Keys
 from asyncstore.testing.listings import Listings
 from asyncstore.testing.reads import Reads
+from asyncstore.testing.resumed import ResumedUploads
 from asyncstore.testing.terms import Terms
 from asyncstore.testing.uploads import Uploads
 from asyncstore.testing.writes import Writes
@@ -56,7 +57,9 @@ class Lifecycle(Terms):
         assert ability(provider, Missing) is None
 
 
-class ProviderContract(Reads, Writes, Uploads, Listings, Keys, Cancelling, Lifecycle):
+class ProviderContract(
+    Reads, Writes, Uploads, ResumedUploads, Listings, Keys, Cancelling, Lifecycle
+):
     """Inherit this, give a `provider` fixture, and pytest says whether the provider works.
 
     The fixture is an async generator, run by anyio's plugin in the test's own event loop:

@@ -174,10 +174,11 @@ class Large:
             upload: Resumed
             try:
                 upload = await open_it(begun.token)
-            except (PermissionDeniedError, NotSupportedError):
+            except (PermissionDeniedError, NotSupportedError, IntegrityError):
                 if not begun.token:
                     raise
-                # Who may write need not be allowed to see what is there.
+                # Who may write need not be allowed to see what is there, nor the service tell it
+                # so that it can be understood.
                 await drop(self._target, self._key, begun)
                 upload = await open_it("")
             if not upload.present and upload.upload.token != begun.token:

@@ -206,7 +206,8 @@ def parts_page(body: Buffer, /) -> PartsPage | Fault:
     tree = _parse(body)
     if _name(tree) == "Error":
         return _fault(tree)
-    _require(tree, "ListPartsResult")
+    if _name(tree) != "ListPartsResponse":  # moto's name for it
+        _require(tree, "ListPartsResult")
     found = []
     for entry in tree:
         if _name(entry) == "Part":

@@ -17,6 +17,7 @@ from asyncstore.errors import (
     InvalidPathError,
     NotFoundError,
     NotSupportedError,
+    NotSupportedError,
     ObjectChangedError,
     PermissionDeniedError,
     ReadOnlyError,
@@ -422,10 +423,11 @@ async def test_without_a_place_for_the_record_content_is_compared(tmp_path, monk
     assert "cannot be written" in caplog.text
 
 
-async def test_who_may_not_look_for_uploads_begins_anew(tmp_path, monkeypatch, small, caplog):
+@pytest.mark.parametrize("kind", [PermissionDeniedError, NotSupportedError, IntegrityError])
+async def test_who_cannot_look_at_an_upload_begins_anew(tmp_path, monkeypatch, small, kind):
     fill(tmp_path / "from", FILES)
     source = LocalProvider.get
-    refused = PermissionDeniedError("not allowed to look")
+    refused = kind("not to be seen, or not to be understood")
 
     async def failing(self, key, /, **how):
         if key.endswith("b.bin") and how["span"].start:
