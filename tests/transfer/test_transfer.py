@@ -17,7 +17,6 @@ from asyncstore.errors import (
     InvalidPathError,
     NotFoundError,
     NotSupportedError,
-    NotSupportedError,
     ObjectChangedError,
     PermissionDeniedError,
     ReadOnlyError,
