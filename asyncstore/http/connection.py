@@ -173,6 +173,11 @@ class Connection(asyncio.BufferedProtocol):
 
     # The engine's side.
 
+    @property
+    def usable(self) -> bool:
+        """Whether a request may be sent now."""
+        return not (self.closing or self._transport.is_closing())
+
     def begin(
         self, request: Request, head: bytes, deadline: float | None, *, streamed: bool = False
     ) -> asyncio.Future[Any]:

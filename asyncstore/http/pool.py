@@ -72,7 +72,7 @@ class Pool:
         idle = self._idle
         while idle:
             connection = idle.pop()
-            if not connection.closing:
+            if connection.usable:
                 self.reused += 1
                 return connection
         return None
@@ -170,7 +170,7 @@ class Pool:
 
     def free(self, connection: Connection) -> None:
         """Take a connection back, for the next in the queue or the next to ask."""
-        if connection.closing:
+        if not connection.usable:
             return  # `_lost` follows, and passes its place on
         waiters = self._waiters
         while waiters:
