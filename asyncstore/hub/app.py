@@ -27,10 +27,14 @@ _REFUSALS: dict[int | str, dict[str, Any]] = {
         401: "Not signed in, or no more.",
         403: "Seen, and not allowed.",
         404: "Not there, or not to be seen.",
+        408: "Too slow.",
         409: "In the way of something that is there.",
         413: "Too large.",
         422: "Not as described here.",
         429: "Too often; `Retry-After` says when again.",
+        431: "The head is too large.",
+        500: "The hub failed.",
+        502: "The service of an organization's bucket answered nonsense.",
         503: "Busy; `Retry-After` says when again.",
     }.items()
 }

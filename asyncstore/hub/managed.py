@@ -188,6 +188,8 @@ async def sign_blob(
         url = StoreURL.parse(blob)
     except InvalidPathError:
         raise invalid("blob_path is no path of an object.") from None
+    if url.scheme not in _KINDS.values():  # a path of this machine would be told back in full
+        raise invalid("blob_path is s3:// or gcs://, a bucket and a key in it.")
     async with hub.database.reading() as session:
         place = await standing(session, caller, organization)
         kept = await _named(session, place.organization.id, key)

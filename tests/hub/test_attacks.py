@@ -6,6 +6,7 @@ import asyncio
 import base64
 import contextlib
 import json
+import os
 import re
 import statistics
 import time
@@ -451,6 +452,17 @@ async def test_an_error_tells_nothing_of_the_inside(town, server, monkeypatch):
     assert told.status == 500
     assert set(told.body) == {"description", "code"}
     assert "bug" not in str(told.body)
+
+
+@pytest.mark.parametrize("path", ["here", "./here", "file:///etc", "hub://ada/d", "mem://x"])
+async def test_a_path_of_the_servers_own_is_neither_taken_nor_told(town, path):
+    ada = await town.person("ada")
+    await ada.put(f"{API}/organizations/ada/credentials/one", **AWS)
+    blob = f"/api/org/ada/managed-credentials/blob/url/presigned?creds_key=one&blob_path={path}"
+    asked = {"src_path": path, "org_id": "ada", "ds_name": "d", "creds_key": "one"}
+    for told in (await ada.get(blob), await ada.post("/api/dataset/connect", **asked)):
+        assert told.status in (400, 422)
+        assert os.getcwd() not in str(told.body)
 
 
 async def test_the_audit_log_has_names_and_no_secrets_and_cannot_be_changed(town, server):
