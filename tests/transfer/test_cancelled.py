@@ -52,7 +52,6 @@ def others():
     return {task.get_name() for task in asyncio.all_tasks() if task is not asyncio.current_task()}
 
 
-@pytest.mark.timeout(200)
 async def test_a_cancelled_download_leaves_nothing_and_is_continued(bucket, tmp_path):
     draw = random.Random(1)
     kept = sockets()
@@ -84,7 +83,6 @@ async def test_a_cancelled_download_leaves_nothing_and_is_continued(bucket, tmp_
     assert sockets() <= kept
 
 
-@pytest.mark.timeout(200)
 async def test_a_cancelled_upload_leaves_nothing_and_is_continued(bucket, tmp_path):
     draw = random.Random(2)
     kept = sockets()

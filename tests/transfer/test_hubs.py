@@ -200,7 +200,6 @@ def ends(dataset, bucket, seaweedfs, tmp_path):
     return made
 
 
-@pytest.mark.timeout(120)
 @pytest.mark.parametrize(
     ("source", "target"),
     [("local", "hub"), ("hub", "local"), ("hub", "hub"), ("hub", "s3"), ("s3", "hub")],
