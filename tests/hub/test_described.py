@@ -56,6 +56,18 @@ async def test_the_document_is_served_to_anybody(town):
     assert len(told.body["paths"]) > 30
 
 
+def test_whatever_makes_something_takes_a_key_by_which_it_is_done_once():
+    takes = {
+        path.removeprefix("/api/v1/")
+        for path, methods in document()["paths"].items()
+        for one in methods.get("post", {}).get("parameters", [])
+        if (one["in"], one["name"].lower()) == ("header", "idempotency-key")
+    }
+    posts = {path for path, methods in document()["paths"].items() if "post" in methods}
+    ours = {path.removeprefix("/api/v1/") for path in posts if path.startswith("/api/v1/")}
+    assert takes == ours - {"logout"}  # which makes nothing
+
+
 @functools.cache
 def document():
     return app.make(Hub(Settings(data=os.devnull))).openapi()

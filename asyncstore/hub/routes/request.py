@@ -48,6 +48,7 @@ async def the_once(
     idempotency_key: Annotated[
         str | None,
         Header(
+            alias="Idempotency-Key",
             pattern=once.KEY,
             description=(
                 "Names this request, by a random text such as a UUID. For a day, the same request "
