@@ -5,7 +5,7 @@ import asyncio
 import pytest
 from sqlalchemy import func, select
 
-from asyncstore.hub.models import Base, Credential
+from asyncstore.hub.models import Base, Credential, Done
 from asyncstore.testing.canary import guard
 from tests.hub.people import PASSWORD
 from tests.hub.test_attacks import AWS, head
@@ -56,6 +56,7 @@ async def test_who_takes_the_name_of_somebody_removed_is_somebody_else(town, ser
     token, token_id = await old.make_token()
     before = (await old.creds("bob/d", "w")).body["path"]
     assert (await leave(old)).status == 204
+    assert await count(server, Done) == 0
 
     new = await town.person("BOB")
     me = (await new.get(f"{API}/me")).body
