@@ -56,7 +56,7 @@ class Question:
 
 
 _LATE = Crowd(count=20_000, size=16 << 10, latency=0.025, room=500)
-_WIDTHS = (128, 256, 512, 1024)
+_WIDTHS = (256, 512, 1024)
 _DOWNLOADS = {
     "asyncstore": ("download", {}),
     "s5cmd": ("s5cmd", {}),
