@@ -194,7 +194,7 @@ def ends(dataset, bucket, seaweedfs, tmp_path):
             return dataset()
         if kind == "s3":
             options = {"creds": creds, "endpoint_url": seaweedfs.url, "region": seaweedfs.region}
-            return DataSet(f"s3://{bucket.name}", options)
+            return DataSet(f"s3://{bucket.name}/{next(_numbers)}", options)
         return DataSet(str(tmp_path / "folder"), {"durability": "deferred"})
 
     return made
@@ -207,7 +207,6 @@ def ends(dataset, bucket, seaweedfs, tmp_path):
 def test_what_was_killed_is_continued_with_other_credentials(ends, source, target, told, killer):
     here, there = ends(source), ends(target)
     told |= {"way": "sync", "path": here.path, "options": here.options, "part": 5 * MiB}
-    told |= {"to": there.path, "to_options": there.options}
 
     async def fill_it(files):
         async with here.open() as store:
@@ -222,6 +221,11 @@ def test_what_was_killed_is_continued_with_other_credentials(ends, source, targe
     for n in range(ROUNDS):
         files = {key: os.urandom(len(data)) for key, data in FILES.items()}
         asyncio.run(fill_it(files))
+        if target == "s3":
+            # SeaweedFS has been seen, once, to give an overwritten object's earlier content after
+            # writers were killed; the other pairs overwrite.
+            there = ends(target)
+        told |= {"to": there.path, "to_options": there.options}
         told["parts"] = 1 + n % 2  # of the large one, when it is to be killed
         assert killer.run() is None
         told["parts"] = None
