@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from benchmarks.report import Row
 
 _OURS = ("asyncstore", "asyncstore, uvloop")
+_LOOPS = ("asyncio", "uvloop")
 
 
 class Goal(NamedTuple):
@@ -82,6 +83,8 @@ def _ratio(ours: Row | None, theirs: Row, figure: str) -> float:
 def _line(work: str, goal: str, here: list[str], reached: list[bool]) -> str:
     if all(reached):
         verdict = "reached"
+    elif any(reached):
+        verdict = f"reached on {_LOOPS[reached.index(True)]}"
     else:
-        verdict = "reached on uvloop" if any(reached[1:]) else "**missed**"
+        verdict = "**missed**"
     return f"| {BY_NAME[work].note} | {goal} | {' | '.join(here)} | {verdict} |"
