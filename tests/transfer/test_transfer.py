@@ -27,6 +27,7 @@ from asyncstore.providers.local import LocalProvider
 from asyncstore.providers.local.flushing import Deferred, Flush
 from asyncstore.providers.memory import MemoryProvider
 from asyncstore.transfer import Events, large, one
+from asyncstore.transfer.content import same as compared
 from asyncstore.transfer.record import Record
 from tests.transfer.conftest import fill, tree
 
@@ -120,6 +121,27 @@ async def test_what_changed_on_either_side_since_is_copied_again(bucket, tmp_pat
         report = await store.download("", tmp_path)
         assert (report.copied, report.skipped) == (1, 4)
         assert (tmp_path / "a.txt").read_bytes() == (b"two" if side == "source" else b"one")
+
+
+@pytest.mark.parametrize("lost", [False, True])
+async def test_what_changes_at_the_target_before_it_is_compared_is_copied(
+    bucket, tmp_path, monkeypatch, lost
+):
+    """As where a request of a run that was killed arrives late."""
+
+    async def late(source, here, target, there):
+        await target.delete(there.key)
+        if not lost:
+            await target.put(there.key, bytes(here.size))
+        return await compared(source, here, target, there)
+
+    fill(tmp_path, {"k": b"right"})
+    async with bucket() as store:
+        await store.put("up/k", b"wrong")
+        monkeypatch.setattr(one, "same", late)
+        report = await store.upload(tmp_path, "up")
+        assert (report.copied, report.failures) == (1, [])
+        assert bytes(await store.get("up/k")) == b"right"
 
 
 async def test_keys_keep_the_whole_of_their_names(tmp_path):
