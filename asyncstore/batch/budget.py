@@ -40,11 +40,9 @@ class Budget:
 
     def take_now(self, count: int, /) -> bool:
         """Take `count` bytes if they are there and nobody waits; say whether."""
-        used = self.used + count
-        if self._waiting or (used > self.total and self.used):
+        if self._waiting or not self._fits(count):
             return False
-        self.used = used
-        self.peak = max(self.peak, used)
+        self._out(count)
         return True
 
     async def wait(self, claim: Claim, /) -> None:

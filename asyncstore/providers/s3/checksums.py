@@ -83,12 +83,7 @@ def agree(checksums: Mapping[str, str], headers: Mapping[str, str], data: Buffer
     if len(data) >= THREAD_FROM:
         return False
     for kind, value in checksums.items():
-        quick = _QUICK.get(kind)
-        if quick is None:
-            return False
-        step, width = quick
-        made: int = step(data, 0)
-        return made.to_bytes(width, "big") == _decoded(kind, value)
+        return _quickly(kind, data) == _decoded(kind, value)
     wanted = md5_of(headers)
     return wanted is not None and md5(data, usedforsecurity=False).hexdigest() == wanted
 
@@ -186,12 +181,18 @@ def _decoded(kind: str, value: str) -> bytes:
 
 def quickly(kind: str, data: Buffer, /) -> str | None:
     """Return a checksum as `compute` does; `None` where that takes longer."""
+    made = None if len(data) >= THREAD_FROM else _quickly(kind, data)
+    return None if made is None else b2a_base64(made, newline=False).decode()
+
+
+def _quickly(kind: str, data: Buffer) -> bytes | None:
+    """Return a checksum that is one call, `None` for another."""
     quick = _QUICK.get(kind)
-    if quick is None or len(data) >= THREAD_FROM:
+    if quick is None:
         return None
     step, width = quick
     made: int = step(data, 0)
-    return b2a_base64(made.to_bytes(width, "big"), newline=False).decode()
+    return made.to_bytes(width, "big")
 
 
 async def compute(kind: str, data: Buffer, /) -> str:

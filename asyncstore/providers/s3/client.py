@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import time
 from contextlib import asynccontextmanager
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from asyncstore.credentials import Refreshing
@@ -19,6 +18,7 @@ from asyncstore.http import Engine, EngineOptions, Request
 from asyncstore.providers.s3 import faults
 from asyncstore.providers.s3.credentials import check_region, is_region, source_of
 from asyncstore.providers.s3.endpoint import Endpoint, is_aws_region, partition
+from asyncstore.providers.s3.heads import NO_HEADERS
 from asyncstore.wire import s3 as wire
 
 if TYPE_CHECKING:
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from asyncstore.providers.s3.faults import Condition
     from asyncstore.types import Settings
 
-_NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 _ERROR_READ = 64 << 10
 _SOON_WRONG = faults.CREDENTIALS_ENDED | {"InvalidAccessKeyId", "InvalidToken"}
 # Where each of AWS's buckets was found to be; a bucket's name is its only one.
@@ -60,7 +59,7 @@ class Ask(Request):
         method: str,
         key: str | None,
         query: str = "",
-        headers: Mapping[str, str] = _NO_HEADERS,
+        headers: Mapping[str, str] = NO_HEADERS,
         *,
         body: Body = b"",
         into: memoryview | None = None,

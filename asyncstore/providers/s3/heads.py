@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from asyncstore.wire.sigv4 import Signer
 
-_NO_HEADERS: Mapping[str, str] = MappingProxyType({})
+NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 _FORMS_MAX = 256  # users may invent metadata's names
 
 
@@ -55,7 +55,7 @@ class HeadWriter:
     __slots__ = ("_authority", "_forms", "_moment", "_plain", "_second", "_signer", "read")
 
     def __init__(
-        self, signer: Signer, authority: str, read: Mapping[str, str] = _NO_HEADERS
+        self, signer: Signer, authority: str, read: Mapping[str, str] = NO_HEADERS
     ) -> None:
         self.read = read
         self._signer = signer
@@ -68,7 +68,7 @@ class HeadWriter:
         method: str,
         path: str,
         query: str = "",
-        headers: Mapping[str, str] = _NO_HEADERS,
+        headers: Mapping[str, str] = NO_HEADERS,
         *,
         now: float,
         length: int | None = None,

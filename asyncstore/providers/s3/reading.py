@@ -8,7 +8,6 @@ asked for first, and the read is of that version or none.
 from __future__ import annotations
 
 import re
-from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple, Self
 
 from asyncstore.errors import (
@@ -22,6 +21,7 @@ from asyncstore.providers.s3.checksums import HEADERS, Check, agree, told
 from asyncstore.providers.s3.client import Ask, Placed, placed
 from asyncstore.providers.s3.composite import fuller
 from asyncstore.providers.s3.endpoint import READ
+from asyncstore.providers.s3.heads import NO_HEADERS
 from asyncstore.types import WHOLE, Blob, ObjectMeta, Span
 
 if TYPE_CHECKING:
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
 _CONTENT_RANGE = re.compile(r"bytes (\d{1,19})-(\d{1,19})/(\d{1,19})")
 _META = "x-amz-meta-"
 _WHOLE, _PARTIAL = 200, 206
-_NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 
 
 class Ranged(NamedTuple):
@@ -299,7 +298,7 @@ async def whole(
     client: Client, key: str, into: memoryview | None, if_match: str | None, most: int | None
 ) -> Blob:
     """Read a whole object into one buffer: what most reads are, in fewer steps than `get`."""
-    headers = READ if client.settings.checksums else _NO_HEADERS
+    headers = READ if client.settings.checksums else NO_HEADERS
     condition: Condition = None
     if if_match is not None:
         headers, condition = {**headers, "if-match": if_match}, "source"

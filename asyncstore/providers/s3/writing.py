@@ -109,11 +109,9 @@ async def send_checked(client: Client, facts: Facts, ask: Ask, data: Buffer) -> 
         ask.headers = {**given, **sums}
         unsure = facts.crc is None and CRC in sums
         try:
-            reply = await client.send(ask)
-            if not 200 <= reply.status < 300:  # noqa: PLR2004
-                reply = await client.accepted(ask, reply)
+            reply = await client.accepted(ask, await client.send(ask))
         except StoreError as error:
-            error.at(ask.op, client.locate(ask.key))
+            placed(error, ask.op, client.locate(ask.key))
             if unsure and facts.crc is None and error.status in (400, 501) and _is_about(error):
                 facts.crc = False  # and this request was not carried out
                 continue
