@@ -574,6 +574,13 @@ async def test_metadata_that_no_header_carries_is_refused_before_anything_is_sen
     assert not fake.calls
 
 
+async def test_a_checksum_that_is_none_is_an_error_that_says_of_what(s3, fake):
+    fake.will(answer(b"hello", {"x-amz-checksum-crc64nvme": "!!!"}))
+    with pytest.raises(IntegrityError, match="a crc64nvme that is none") as caught:
+        await s3.get("k")
+    assert (caught.value.op, caught.value.url) == ("get", s3.locate("k"))
+
+
 @pytest.mark.parametrize("name", ["seaweedfs", "ministack"])
 @pytest.mark.parametrize("kind", ["crc64nvme", "md5"])
 async def test_a_service_refuses_bytes_that_were_altered_on_their_way(

@@ -304,14 +304,14 @@ async def whole(
         headers, condition = {**headers, "if-match": if_match}, "source"
     ask = Ask("get", "GET", key, "", headers, into=into, limit=most, condition=condition)
     outcome: Response | StoreError
+    blob = None
     try:
         outcome = await client.send(ask)
+        blob = _quickly(client, key, if_match, outcome)
     except StoreError as error:
         outcome = error
-    else:
-        blob = _quickly(client, key, if_match, outcome)
-        if blob is not None:
-            return blob
+    if blob is not None:
+        return blob
     return await _settled(Reading(client, "get", key, WHOLE, if_match), ask, outcome, most)
 
 
