@@ -1,6 +1,7 @@
 """Files that are put in groups are as those that are put alone, and what is unusual is left."""
 
 import asyncio
+import errno
 import fcntl
 import os
 import threading
@@ -34,6 +35,38 @@ async def test_a_group_is_written_as_each_alone_would_be(tmp_path, durability):
     modes = {os.stat(tmp_path / key).st_mode for key in ("alone", *dict(ITEMS))}
     assert len(modes) == 1
     await provider.aclose()
+
+
+@pytest.mark.skipif(not hasattr(os, "O_TMPFILE"), reason="platform: a file has a name")
+async def test_a_file_has_no_name_until_it_is_whole(tmp_path, provider, monkeypatch):
+    """A kill then leaves nothing; names that are there are replaced by way of temporary ones."""
+    seen = []
+
+    def looking(fd):
+        seen.append(sorted(os.listdir(tmp_path)))
+        return writing.stamp(fd)
+
+    monkeypatch.setattr(grouping, "stamp", looking)
+    assert None not in await provider.put_group([("a", b"a"), ("b", b"b")])
+    assert seen == [[], ["a"]]
+    assert None not in await provider.put_group([("c", b"c"), ("a", b"new"), ("d", b"d")])
+    assert [len(names) for names in seen[2:]] == [2, 3, 4, 5]
+    assert tree(tmp_path) == {"a": b"new", "b": b"b", "c": b"c", "d": b"d"}
+
+
+async def test_where_files_must_have_a_name_a_group_is_written_all_the_same(
+    tmp_path, provider, monkeypatch
+):
+    opened, nameless = os.open, getattr(os, "O_TMPFILE", -1)
+
+    def refusing(path, flags, *mode, **how):
+        if flags & nameless == nameless:
+            raise OSError(errno.EOPNOTSUPP, "no files without a name here")
+        return opened(path, flags, *mode, **how)
+
+    monkeypatch.setattr(os, "open", refusing)
+    assert None not in await provider.put_group(ITEMS)
+    assert tree(tmp_path) == dict(ITEMS)
 
 
 async def test_a_file_that_is_replaced_keeps_its_permissions(tmp_path, provider):
@@ -90,6 +123,10 @@ async def test_a_name_that_is_taken_between_writing_and_naming_is_not_lost(
             raise PermissionError(1, "no")
         rename(source, target, **how)
 
+    def refusing(source, target, **how):
+        raise PermissionError(1, "no")
+
+    monkeypatch.setattr(os, "link", refusing)
     monkeypatch.setattr(os, "rename", failing)
     found = await provider.put_group([("d/a", b"a"), ("d/b", b"b"), ("d/c", b"c")])
     assert [meta is not None for meta in found] == [True, False, True]

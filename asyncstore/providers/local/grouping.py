@@ -2,8 +2,11 @@
 
 Theory of operation. A visit of its own for each file costs more than making the file, and threads
 that make files side by side spend most of their time handing Python's lock to one another. So
-files go in groups: each folder is reached once, and its files are written under temporary names;
-then its lock is taken once, and they get their own names. What is guaranteed of a file is what
+files go in groups, and each folder is reached once. Its files are made without a name, where the
+system can do that, and get one when they are whole, by a `link` that replaces nothing: so what is
+there need not be looked at, no lock be held, and a kill leaves no piece of a file. From the first
+file that cannot come so, as one has its name, they are written under temporary names instead;
+then the folder's lock is taken once, and they get their own. What is guaranteed of a file is what
 `writing` says of a draft. That its lock is not needed follows from time: nobody sweeps a file
 that is younger than a minute, and one that was swept all the same gets no name.
 
@@ -24,8 +27,8 @@ from asyncstore.errors import StoreError
 from asyncstore.providers.local.locking import locked
 from asyncstore.providers.local.reading import meta_of
 from asyncstore.providers.local.threads import check_cancelled
-from asyncstore.providers.local.tree import parts_of, temp_names
-from asyncstore.providers.local.writing import CREATE, stamp
+from asyncstore.providers.local.tree import check_part, parts_of, temp_names
+from asyncstore.providers.local.writing import CREATE, stamp, umask
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,11 +37,15 @@ if TYPE_CHECKING:
     from asyncstore.providers.local.tree import Root
     from asyncstore.types import Buffer, ObjectMeta
 
+    _File = tuple[int, str]  # its place among the items, and its name
+    _Named = tuple[int, ObjectMeta]
+
 _SLOW = 0.0005  # seconds for a file, above which more threads make them
 _THREADS = 16
 _UNUSUAL = (OSError, StoreError, UnicodeEncodeError)
 
-_File = tuple[int, str, str]  # its place among the items, its name, and its temporary one
+_NAMELESS = os.O_WRONLY | os.O_TMPFILE | os.O_CLOEXEC if hasattr(os, "O_TMPFILE") else 0
+_OPEN_FILES = "/proc/self/fd"
 
 
 class Pace:
@@ -63,9 +70,9 @@ def put_group(
     began = time.monotonic()
     found: list[ObjectMeta | None] = [None] * len(items)
     folders: dict[str, list[_File]] = {}
-    for place, (item, temp) in enumerate(zip(items, temp_names(len(items)), strict=True)):
-        folder, _, name = item[0].rpartition("/")
-        folders.setdefault(folder, []).append((place, name, temp))
+    for place, (key, _) in enumerate(items):
+        folder, _, name = key.rpartition("/")
+        folders.setdefault(folder, []).append((place, name))
     for folder, files in folders.items():
         with suppress(*_UNUSUAL):
             for place, meta in _put_in(root, folder, flush, items, files):
@@ -76,32 +83,78 @@ def put_group(
 
 def _put_in(
     root: Root, folder: str, flush: Flush, items: Sequence[tuple[str, Buffer]], files: list[_File]
-) -> list[tuple[int, ObjectMeta]]:
+) -> list[_Named]:
     """Write files of one folder; return those that are there now."""
     folders = parts_of(folder) if folder else []
     fd = root.make(folders, durable=flush.at_once)
-    written: dict[int, os.stat_result] = {}
-    named: list[tuple[int, ObjectMeta]] = []
+    named: list[_Named] = []
     try:
-        for place, name, temp in files:
-            check_cancelled()
-            try:
-                written[place] = _write(fd, name, temp, items[place][1], flush)
-            except _UNUSUAL:
-                continue
-        with locked(fd, exclusive=False):
-            for place, name, temp in files:
-                if place in written and _is_named(fd, temp, name):
-                    named.append((place, meta_of(items[place][0], written.pop(place))))
+        if _NAMELESS:
+            with suppress(*_UNUSUAL):
+                _link_new(fd, flush, items, files, named)
+        if len(named) < len(files):
+            _replace(fd, flush, items, files[len(named) :], named)
         flush.folder(fd)
     finally:
-        for place, _, temp in files:
-            if place in written:
-                _remove(fd, temp)
         os.close(fd)
         if folders and not named:
             _tidy(root, folders)
     return named
+
+
+def _link_new(
+    folder: int,
+    flush: Flush,
+    items: Sequence[tuple[str, Buffer]],
+    files: list[_File],
+    named: list[_Named],
+) -> None:
+    """Make files of names that nothing has, and add them to `named`.
+
+    Raises:
+        OSError, StoreError, UnicodeEncodeError: one cannot come so; those before it are there.
+    """
+    mode = 0o666 & ~umask()  # some systems forget the latter for a file without a name
+    open_files = os.open(_OPEN_FILES, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        for place, name in files:
+            key, data = items[place]
+            check_part(name)
+            fd = os.open(".", _NAMELESS, mode, dir_fd=folder)
+            try:
+                state = _filled(fd, data, flush)
+                check_cancelled()
+                os.link(str(fd), name, src_dir_fd=open_files, dst_dir_fd=folder)
+            finally:
+                os.close(fd)
+            named.append((place, meta_of(key, state)))
+    finally:
+        os.close(open_files)
+
+
+def _replace(
+    folder: int,
+    flush: Flush,
+    items: Sequence[tuple[str, Buffer]],
+    files: list[_File],
+    named: list[_Named],
+) -> None:
+    """Write files under temporary names, rename them, and add those that were to `named`."""
+    written: dict[str, tuple[int, str, os.stat_result]] = {}
+    try:
+        for (place, name), temp in zip(files, temp_names(len(files)), strict=True):
+            check_cancelled()
+            with suppress(*_UNUSUAL):
+                state = _write(folder, name, temp, items[place][1], flush)
+                written[temp] = place, name, state
+        with locked(folder, exclusive=False):
+            for temp, (place, name, state) in list(written.items()):
+                if _is_named(folder, temp, name):
+                    del written[temp]
+                    named.append((place, meta_of(items[place][0], state)))
+    finally:
+        for temp in written:
+            _remove(folder, temp)
 
 
 def _is_named(folder: int, temp: str, name: str) -> bool:
@@ -115,24 +168,29 @@ def _is_named(folder: int, temp: str, name: str) -> bool:
 
 def _write(folder: int, name: str, temp: str, data: Buffer, flush: Flush) -> os.stat_result:
     """Write a file that is to be called `name` as `temp`."""
-    parts_of(name)
+    check_part(name)
     mode = _mode_of(folder, name)
     fd = os.open(temp, CREATE, 0o666 if mode is None else 0o600, dir_fd=folder)
     try:
         try:
-            if os.write(fd, data) < len(data):
-                raise OSError  # the disk is full, as another piece would tell
             if mode is not None:
                 os.fchmod(fd, mode)
-            stamp(fd)
-            flush.file(fd)
-            state = os.fstat(fd)
+            state = _filled(fd, data, flush)
         finally:
             os.close(fd)  # where a network's disk may tell that it is full
     except BaseException:
         _remove(folder, temp)
         raise
     return state
+
+
+def _filled(fd: int, data: Buffer, flush: Flush) -> os.stat_result:
+    """Write what a file is to hold; return its state then."""
+    if os.write(fd, data) < len(data):
+        raise OSError  # the disk is full, as another piece would tell
+    stamp(fd)
+    flush.file(fd)
+    return os.fstat(fd)
 
 
 def _remove(folder: int, temp: str) -> None:

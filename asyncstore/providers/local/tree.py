@@ -59,13 +59,18 @@ def parts_of(key: str) -> list[str]:
     """
     parts = key.split("/")
     for part in parts:
-        if part in ("", ".", "..") or "\0" in part:
-            raise InvalidPathError(f"key {key!r} has a part {part!r}, which names no file")
-        if len(part) * 4 > NAME_BYTES and len(os.fsencode(part)) > NAME_BYTES:
-            raise InvalidPathError(f"key {key!r} has a part of more than {NAME_BYTES} bytes")
-        if part.startswith(".asyncstore-") and TEMP.fullmatch(part):
-            raise InvalidPathError(f"key {key!r}: such names are kept for files being written")
+        check_part(part)
     return parts
+
+
+def check_part(part: str) -> None:
+    """Raise `InvalidPathError` where a folder or file cannot have this name, as in `parts_of`."""
+    if part in ("", ".", "..") or "\0" in part:
+        raise InvalidPathError(f"the key has a part {part!r}, which names no file")
+    if len(part) * 4 > NAME_BYTES and len(os.fsencode(part)) > NAME_BYTES:
+        raise InvalidPathError(f"the key has a part of more than {NAME_BYTES} bytes")
+    if part.startswith(".asyncstore-") and TEMP.fullmatch(part):
+        raise InvalidPathError(f"{part!r}: such names are kept for files being written")
 
 
 class Root:

@@ -140,10 +140,10 @@ class Draft:
         try:
             mode = os.stat(self._target, dir_fd=self._folder, follow_symlinks=False).st_mode
         except FileNotFoundError:
-            return 0o666 & ~_umask()
+            return 0o666 & ~umask()
         if stat.S_ISDIR(mode):
             clear_way(self._folder, self._target)
-            return 0o666 & ~_umask()
+            return 0o666 & ~umask()
         if not stat.S_ISREG(mode):
             raise faults.odd(mode)
         return mode & 0o777
@@ -229,7 +229,8 @@ def stamp(fd: int) -> None:
     os.utime(fd, ns=(now, now))
 
 
-def _umask() -> int:
+def umask() -> int:
+    """Return the permissions that new files are not to have."""
     global _known_umask  # noqa: PLW0603
     if _known_umask is None:
         _known_umask = _read_umask()
