@@ -107,7 +107,7 @@ class Record:
         self.begun: dict[str, Begun] = {}
         self._run: int | None = None
         self._flushing: int | None = None
-        self._added: list[tuple[str, str | None, int, str | None]] = []
+        self._added: list[tuple[str, Done]] = []
         self._removed: list[tuple[str]] = []
         self._lock = threading.Lock()
         self._db: sqlite3.Connection | None = None
@@ -144,8 +144,8 @@ class Record:
 
     def add(self, key: str, done: Done) -> None:
         """Record that an object was transferred and verified; `save` when `due`."""
-        if _is_text(key):
-            self._added.append((key, *done))
+        if key.isascii() or _is_text(key):
+            self._added.append((key, done))
 
     def remove(self, key: str) -> None:
         """Record that an object is at the target no more; `save` when `due`."""
@@ -163,7 +163,7 @@ class Record:
         removed, self._removed = self._removed, []
         if not (added or removed):
             return
-        ended = [(key,) for key, *_ in added if key in self.begun]
+        ended = [(key,) for key, _ in added if key in self.begun]
         for (key,) in ended:
             del self.begun[key]
         with self._changing() as db:
@@ -172,7 +172,7 @@ class Record:
             run = self._mine(db)
             db.executemany(
                 "insert or replace into done values (?, ?, ?, ?, ?)",
-                [(*one, run) for one in added],
+                [(key, *done, run) for key, done in added],
             )
             db.executemany("delete from begun where key = ?", ended)
             db.executemany("delete from parts where key = ?", ended)

@@ -272,14 +272,7 @@ class Transfer:
             while outcomes := await batch.some(_SETTLED, linger=linger):
                 if together is not None:
                     await together.write(outcomes)
-                copied: list[Step] = []
-                for outcome in outcomes:
-                    if outcome.error is not None:
-                        self._fail(outcome.item.key, outcome.error, outcome.item)
-                    elif self._leaving is None or outcome.result().gone:
-                        self._settle(outcome.item, outcome.result().meta)
-                    else:
-                        copied.append(outcome.item._replace(there=outcome.result().meta))
+                copied = self._settle_all(outcomes)
                 if self._leaving is not None:
                     await self._leaving.add(copied)
                 if self._record.due:
@@ -330,6 +323,21 @@ class Transfer:
                 await in_thread(self._record.save)
 
     # ---- telling
+
+    def _settle_all(self, outcomes: Sequence[Outcome[Step, Carried]]) -> list[Step]:
+        """Settle what was carried; return what is to be deleted from the source before."""
+        copied: list[Step] = []
+        failed = 0
+        for outcome in outcomes:
+            if outcome.error is not None:
+                failed += 1
+                self._fail(outcome.item.key, outcome.error, outcome.item)
+            elif self._leaving is not None and not outcome.result().gone:
+                copied.append(outcome.item._replace(there=outcome.result().meta))
+            elif self._how.settled is not None:
+                self._settled(outcome.item, outcome.result().meta)
+        self._telling.settle(len(outcomes) - failed - len(copied))
+        return copied
 
     def _settle(
         self, step: Step, there: ObjectMeta | None = None, error: StoreError | None = None

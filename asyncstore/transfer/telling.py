@@ -50,11 +50,12 @@ class Telling:
     def came(self, count: int) -> None:
         """Count bytes that arrived, or, less than none, that will come again."""
         self.bytes += count
-        self.tell()
+        if self._call is not None:
+            self.tell()
 
-    def settle(self) -> None:
-        """Count an object that is done with."""
-        self.files += 1
+    def settle(self, count: int = 1) -> None:
+        """Count objects that are done with."""
+        self.files += count
         self.tell()
 
     def tell(self, *, always: bool = False, ended: bool = False) -> None:
