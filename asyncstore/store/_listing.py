@@ -10,6 +10,8 @@ import asyncio
 from asyncio import _get_running_loop
 from typing import TYPE_CHECKING, Any, Self
 
+from asyncstore.columns import Columns
+
 if TYPE_CHECKING:
     from collections.abc import (
         AsyncIterator,
@@ -72,6 +74,18 @@ class Listing:
             if meta.key != self._prefix:
                 yield self._mine(meta)
 
+    async def columns(self) -> Columns:
+        """Return the next objects as `some` does, side by side; none at the end."""
+        left: Sequence[ObjectMeta] = [*self.at_once()]
+        while not left and not (self._begun and self._cursor is None):
+            left = self._below((await self._next_page()).objects)
+        return Columns.of(left)
+
+    def _below(self, objects: Sequence[ObjectMeta]) -> Sequence[ObjectMeta]:
+        if isinstance(objects, Columns) and objects.is_all:
+            return objects.below(self._prefix)
+        return [self._mine(meta) for meta in objects if meta.key != self._prefix]
+
     async def aclose(self) -> None:
         """End the listing, and the request for the next page."""
         self._page, self._cursor, self._begun = iter(()), None, True
@@ -81,6 +95,9 @@ class Listing:
             await asyncio.wait([ahead])
 
     async def _turn(self) -> None:
+        self._page = iter((await self._next_page()).objects)
+
+    async def _next_page(self) -> Page:
         ahead, self._ahead = self._ahead, None
         try:
             page = await (ahead if ahead is not None else self._fetch(self._cursor))
@@ -90,11 +107,11 @@ class Listing:
             raise
         self._begun = True
         self._cursor = page.cursor
-        self._page = iter(page.objects)
         loop = _get_running_loop()
         if page.cursor is not None and loop is not None:
             self._ahead = loop.create_task(_fetched(self._fetch, page.cursor))
             self._ahead.add_done_callback(_seen)
+        return page
 
     def __del__(self) -> None:
         ahead = self._ahead

@@ -10,13 +10,16 @@ each the beginning of the next, so that there are never more of them than a key 
 from __future__ import annotations
 
 import unicodedata
+from bisect import bisect_left
 from fnmatch import translate
+from operator import lt
 from re import compile as compiled
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
+    from asyncstore.transfer.stretch import Stretch
     from asyncstore.types import ObjectMeta
 
 Verb = Literal["copy", "compare", "skip", "delete", "refuse", "pass"]
@@ -34,6 +37,10 @@ class Done(NamedTuple):
     source: str | None
     size: int
     target: str | None
+
+
+Noted = tuple[str, str | None, int, str | None]
+"""A key on record, and what a `Done` says of it."""
 
 
 class Row(NamedTuple):
@@ -73,6 +80,15 @@ class Step(NamedTuple):
 def order(key: str) -> bytes:
     """Return the bytes by which keys are sorted; names that are no UTF-8 have theirs too."""
     return key.encode("utf-8", "surrogateescape")
+
+
+def ascend(keys: Sequence[str], /) -> bool:
+    """Whether keys follow each other in the order of their bytes, each once."""
+    try:
+        "".join(keys).encode()
+    except UnicodeEncodeError:
+        return all(map(lt, map(order, keys), map(order, keys[1:])))
+    return all(map(lt, keys, keys[1:]))  # as their bytes do
 
 
 class Planner:
@@ -123,6 +139,30 @@ class Planner:
             else:
                 self._decide(row)
         return self._taken()
+
+    def pass_over(self, stretch: Stretch, /) -> tuple[list[Step], Sequence[str]]:
+        """Take the next rows, all of them proven, without a step for each.
+
+        At a target where files are no folders, none of these is a folder of another: all are
+        there.
+
+        Returns:
+            Steps, as from `feed`; and the keys of those that are skipped besides.
+        """
+        if self._first is not None or self._absent:
+            return self.feed(stretch), ()
+        skipped = list(stretch.keys)
+        if self._folders:
+            self._enter(skipped[0])
+            if self._waiting:  # for any of these, perhaps
+                return self.feed(stretch), ()
+            waiting = _open_beginnings(skipped)
+            self._waiting += [(skipped[at], skipped[at] + "/", stretch[at]) for at in waiting]
+            for at in reversed(waiting):
+                del skipped[at]
+        if self._wanted is not None:
+            skipped = [*filter(self._wanted, skipped)]
+        return self._taken(), skipped
 
     def end(self) -> list[Step]:
         """Return what is left to be decided; there are no more rows."""
@@ -181,6 +221,18 @@ class Planner:
             self._steps.append(Step("refuse", key, meta, THERE, there))
         else:
             self._steps.append(_step(meta, there, row.done))
+
+
+def _open_beginnings(keys: Sequence[str]) -> list[int]:
+    """Return where, of ascending keys, those are that may have others below them further on.
+
+    It is the last one, and what that begins with and goes on from before any slash would.
+    """
+    last = keys[-1]
+    begun = [last[:end] for end in range(1, len(last)) if last[end] < "/"]
+    places = [bisect_left(keys, order(name), key=order) for name in begun]
+    found = [at for at, name in zip(places, begun, strict=True) if keys[at] == name]
+    return [*found, len(keys) - 1]
 
 
 THERE = "there is an object"

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterable, Iterator
 
+    from asyncstore.transfer.plan import Noted
     from asyncstore.types import ObjectMeta
 
 _SAVE_EVERY = 256
@@ -55,8 +56,8 @@ _SCHEMA = """
     ) without rowid;
 """
 _TRUSTED = (
-    "select key, source, size, target from done join runs using (run)"
-    " where (flushed or boot = ?) and "
+    "select key, source, size, target from done"
+    " where run in (select run from runs where flushed or boot = ?) and "
 )
 
 _log = logging.getLogger("asyncstore")
@@ -126,10 +127,10 @@ class Record:
 
     # ---- what there is
 
-    def after(self, key: str, limit: int, /) -> list[tuple[str, Done]]:
+    def after(self, key: str, limit: int, /) -> list[Noted]:
         """Return the next objects behind a key that count as done, in the order of their bytes."""
         sql = f"{_TRUSTED} key > ? order by key limit ?"
-        return [(row[0], Done(*row[1:])) for row in self._query(sql, self._boot, key, limit)]
+        return self._query(sql, self._boot, key, limit)
 
     def find(self, keys: Iterable[str], /) -> dict[str, Done]:
         """Return what is done of some keys."""
@@ -272,7 +273,7 @@ class Record:
         assert self._run is not None  # noqa: S101 - a row was just made
         return self._run
 
-    def _query(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
+    def _query(self, sql: str, *values: Any) -> list[Any]:
         if self._db is None:
             return []
         with self._lock, self._told():

@@ -30,6 +30,7 @@ from asyncstore.transfer.plan import THERE, Planner, filtered, folded
 from asyncstore.transfer.put_aside import Firsts, Steps
 from asyncstore.transfer.report import Failure, Report
 from asyncstore.transfer.sides import Chosen, Listed
+from asyncstore.transfer.stretch import Stretch
 from asyncstore.transfer.telling import Telling
 from asyncstore.transfer.together import LINGER, Together
 from asyncstore.types import MiB
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
 
     from asyncstore.batch import Slot
     from asyncstore.store import Store
-    from asyncstore.transfer.plan import Step, Verb
+    from asyncstore.transfer.plan import Row, Step, Verb
     from asyncstore.transfer.record import Record
     from asyncstore.transfer.report import Progress
     from asyncstore.transfer.sides import Sides
@@ -173,7 +174,7 @@ class Transfer:
             sides = self._sides()
             try:
                 while rows := await sides.some():
-                    await self._put_aside(planner.feed(rows), work, gone)
+                    await self._put_aside(self._fed(planner, rows), work, gone)
                 await self._put_aside(planner.end(), work, gone)
             finally:
                 with anyio.CancelScope(shield=True):
@@ -182,6 +183,17 @@ class Transfer:
         self._telling.files += 0 if how.move else self._plan.skip
         self._report.skipped += self._plan.skip
         self._telling.tell(always=True)
+
+    def _fed(self, planner: Planner, rows: Sequence[Row]) -> Sequence[Step]:
+        """Let rows be decided about; those that nobody has to be told of are counted as skipped."""
+        how = self._how
+        if how.move or how.settled is not None or not isinstance(rows, Stretch):
+            return planner.feed(rows)
+        steps, skipped = planner.pass_over(rows)
+        self._plan.skip += len(skipped)
+        if how.dry_run:
+            self._report.planned += [("skip", key) for key in skipped]
+        return steps
 
     def _sides(self) -> Sides:
         how = self._how

@@ -1,28 +1,31 @@
 """What is at both sides and on record, key by key: three streams in the order of their keys.
 
-Theory of operation. Each stream is read some thousand objects at a time, and the rows of what is
-there of all three are made in one go. A service whose listings are in another order is sorted
+Theory of operation. Each stream is read some thousand objects at a time, as columns. Where all
+three go on alike, with nothing but what is proven, they are taken for one `Stretch` as they are;
+else rows are made of all that is there. A service whose listings are in another order is sorted
 first. Of the target, only as much is listed as seems worth it: where it holds far more than the
 source, the rest is asked for key by key, unless all of it must be known.
 """
 
 from __future__ import annotations
 
-from itertools import islice
-from typing import TYPE_CHECKING, Any, Protocol
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 from asyncstore.errors import IntegrityError, InvalidPathError, NotFoundError
 from asyncstore.transfer.blocking import in_thread, surely_in_thread
 from asyncstore.transfer.names import refusal
-from asyncstore.transfer.plan import Row, order
+from asyncstore.transfer.plan import Done, Row, ascend, order
 from asyncstore.transfer.spill import Sorter
+from asyncstore.transfer.stretch import Stretch
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Sequence
 
+    from asyncstore.columns import Columns
     from asyncstore.errors import StoreError
     from asyncstore.store import Store
-    from asyncstore.transfer.plan import Done
+    from asyncstore.transfer.plan import Noted
     from asyncstore.transfer.record import Record
     from asyncstore.types import ObjectMeta
 
@@ -33,8 +36,8 @@ _SPARE = 10_000  # objects at the target, beyond four for each source, before it
 class Sides(Protocol):
     """Rows in the order of their keys, some at a time."""
 
-    async def some(self) -> list[Row]:
-        """Return the next rows, `[]` at the end."""
+    async def some(self) -> Sequence[Row]:
+        """Return the next rows, a `Stretch` where all are proven; none at the end."""
         ...
 
     async def aclose(self) -> None:
@@ -43,44 +46,78 @@ class Sides(Protocol):
 
 
 class _Stream:
-    """Pairs of a key and what there is of it, ascending, each key once.
+    """Keys and what there is of each, ascending, each key once.
 
     Args:
-        more: returns the next ones, `[]` at the end.
+        more: returns the next ones, none at the end.
         what: is listed; for the error where it is out of order.
+
+    Attributes:
+        keys: that were read last.
+        values: what there is of each of them.
+        at: how many of them were taken.
+        read: how many keys there were so far.
+        ended: there are no more.
     """
 
-    def __init__(self, more: Callable[[], Awaitable[list[tuple[str, Any]]]], what: str) -> None:
+    def __init__(
+        self, more: Callable[[], Awaitable[tuple[Sequence[str], Sequence[Any]]]], what: str
+    ) -> None:
         self._more = more
         self._what = what
-        self._last: str | None = None
-        self.pairs: list[tuple[str, Any]] = []
+        self._last: Sequence[str] = ()
+        self.keys: Sequence[str] = ()
+        self.values: Sequence[Any] = ()
         self.at = 0
         self.read = 0
         self.ended = False
 
     async def fill(self) -> None:
-        """Have a next pair, or have ended."""
-        if self.ended or self.at < len(self.pairs):
+        """Have a next key, or have ended."""
+        if self.ended or self.left:
             return
-        self.pairs, self.at = await self._more(), 0
-        self.read += len(self.pairs)
-        self.ended = not self.pairs
-        for key, _ in self.pairs:
-            last = self._last
-            if last is not None and last >= key and order(last) >= order(key):
-                raise IntegrityError(f"{self._what} is listed out of order: {key!r} after {last!r}")
-            self._last = key
+        self.keys, self.values = await self._more()
+        self.at = 0
+        self.read += len(self.keys)
+        self.ended = not self.keys
+        if not (ascend(self.keys) and ascend([*self._last, *self.keys[:1]])):
+            self._complain()
+        self._last = self.keys[-1:] or self._last
+
+    def end(self) -> None:
+        """Have ended: what is left does not matter."""
+        self.ended, self.keys, self.values, self.at = True, (), (), 0
+
+    @property
+    def left(self) -> int:
+        """How many are there and not taken yet."""
+        return len(self.keys) - self.at
+
+    @property
+    def head(self) -> str | None:
+        """The next key, where one is there."""
+        return self.keys[self.at] if self.at < len(self.keys) else None
 
     @property
     def is_over(self) -> bool:
         """Whether nothing comes any more."""
-        return self.ended and self.at >= len(self.pairs)
+        return self.ended and not self.left
 
     @property
-    def dry(self) -> bool:
+    def is_dry(self) -> bool:
         """Whether it has to be filled before one knows what comes next."""
-        return not self.ended and self.at >= len(self.pairs)
+        return not self.ended and not self.left
+
+    def take(self) -> Any:
+        """Return what there is of the next key."""
+        value = self.values[self.at]
+        self.at += 1
+        return value
+
+    def _complain(self) -> NoReturn:
+        keys = [*self._last, *self.keys]
+        last, key = next(pair for pair in pairwise(keys) if not ascend(pair))
+        raise IntegrityError(f"{self._what} is listed out of order: {key!r} after {last!r}")
 
 
 class Listed:
@@ -102,21 +139,26 @@ class Listed:
         self._source = _Stream(one.some, str(source.url))
         self._target = _Stream(other.some, str(target.url))
         self._done = _Stream(self._on_record, "the record")
-        self._done.ended = record is None
+        self._streams = (self._source, self._target, self._done)
+        if record is None:
+            self._done.end()
         self._behind = ""
         self._asked_from: str | None = None
 
-    async def some(self) -> list[Row]:
+    async def some(self) -> Sequence[Row]:
         """See `Sides.some`."""
         while True:
             await self._fill()
-            rows, forgotten = _merged(self._source, self._target, self._done)
+            stretch = _stretch(*self._streams)
+            if stretch is not None:
+                return stretch
+            rows, forgotten = _merged(*self._streams)
             for key in forgotten:
                 if self._record is not None and self._whole:
                     self._record.remove(key)
             if self._asked_from is not None:
                 rows = await self._asked(rows, self._asked_from)
-            if rows or self._is_over():
+            if rows or all(stream.ended for stream in self._streams):
                 return rows
 
     async def aclose(self) -> None:
@@ -127,29 +169,25 @@ class Listed:
         finally:
             await other.aclose()
 
-    def _is_over(self) -> bool:
-        return all(side.ended for side in (self._source, self._target, self._done))
-
     async def _fill(self) -> None:
-        await self._source.fill()
-        if self._source.ended and not self._whole:
-            # What else is at the target or on record does not matter.
-            self._target.ended = self._done.ended = True
-            self._target.pairs = self._done.pairs = []
-        target = self._target
-        if target.dry and not self._whole and target.read >= 4 * self._source.read + _SPARE:
-            target.ended = True
-            self._asked_from = target.pairs[-1][0] if target.pairs else ""
+        source, target, done = self._streams
+        await source.fill()
+        if source.ended and not self._whole:
+            target.end()
+            done.end()
+        if target.is_dry and not self._whole and target.read >= 4 * source.read + _SPARE:
+            self._asked_from = target.keys[-1] if target.keys else ""
+            target.end()
             await self._listings[1].aclose()
         await target.fill()
-        await self._done.fill()
+        await done.fill()
 
-    async def _on_record(self) -> list[tuple[str, Done]]:
+    async def _on_record(self) -> tuple[Sequence[str], Sequence[Noted]]:
         assert self._record is not None  # noqa: S101 - it has ended else
         found = await in_thread(self._record.after, self._behind, _SOME)
         if found:
             self._behind = found[-1][0]
-        return found
+        return [row[0] for row in found], found
 
     async def _asked(self, rows: list[Row], behind: str) -> list[Row]:
         """Ask for what the listing of the target was given up before."""
@@ -218,13 +256,15 @@ class _Listing:
         self._listing = store.list()
         self._sorter = None if store.provider.limits.sorted else Sorter()
 
-    async def some(self) -> list[tuple[str, ObjectMeta]]:
-        """Return the next objects with their keys, `[]` at the end."""
+    async def some(self) -> tuple[Sequence[str], Columns]:
+        """Return the next objects, with their keys; none at the end."""
         if self._sorter is None:
-            return [(meta.key, meta) for meta in await self._listing.some()]
-        while metas := await self._listing.some():
-            await in_thread(self._sorter.add, metas)
-        return [(meta.key, meta) for meta in await in_thread(self._sorter.some)]
+            found = await self._listing.columns()
+        else:
+            while columns := await self._listing.columns():
+                await in_thread(self._sorter.add, columns)
+            found = await in_thread(self._sorter.some)
+        return found.keys, found
 
     async def aclose(self) -> None:
         """End it."""
@@ -235,57 +275,51 @@ class _Listing:
                 await surely_in_thread(self._sorter.close)
 
 
+def _stretch(source: _Stream, target: _Stream, done: _Stream) -> Stretch | None:
+    """Take what all three have there; `None`, and nothing is taken, unless all is proven."""
+    streams = (source, target, done)
+    count = min(stream.left for stream in streams)
+    if not count or not source.head == target.head == done.head:
+        return None
+    values: list[Any] = [stream.values[stream.at : stream.at + count] for stream in streams]
+    stretch = Stretch(*values)
+    if not stretch.is_proven():
+        return None
+    for stream in streams:
+        stream.at += count
+    return stretch
+
+
 def _merged(source: _Stream, target: _Stream, done: _Stream) -> tuple[list[Row], list[str]]:
     """Return rows until a stream runs dry; and keys that are on record alone."""
     rows: list[Row] = []
     alone: list[str] = []
     streams = (source, target, done)
     while True:
-        rows += _alone(source, target, done) or _agreeing(source, target, done)
-        if any(stream.dry for stream in streams):
+        rows += _alone(source, target, done)
+        if any(stream.is_dry for stream in streams):
             return rows, alone
-        ahead = [s.pairs[s.at][0] if s.at < len(s.pairs) else None for s in streams]
-        there = [key for key in ahead if key is not None]
+        heads = [stream.head for stream in streams]
+        there = [head for head in heads if head is not None]
         if not there:
             return rows, alone
-        key = min(there, key=order)
-        found: list[Any] = []
-        for stream, head in zip(streams, ahead, strict=True):
-            if head == key:
-                found.append(stream.pairs[stream.at][1])
-                stream.at += 1
-            else:
-                found.append(None)
-        if found[0] is None and found[1] is None:
+        key = there[0] if there.count(there[0]) == len(streams) else min(there, key=order)
+        here, other, noted = (
+            stream.take() if head == key else None
+            for stream, head in zip(streams, heads, strict=True)
+        )
+        if here is None and other is None:
             alone.append(key)
         else:
-            rows.append(Row(*found))
+            rows.append(Row(here, other, noted and Done(*noted[1:])))
 
 
 def _alone(source: _Stream, target: _Stream, done: _Stream) -> list[Row]:
     """Return rows of all that the source has, where nothing else is left: as in a first run."""
     if not (target.is_over and done.is_over):
         return []
-    rows = [Row(here, None, None) for _, here in islice(source.pairs, source.at, None)]
+    rows = [Row(here, None, None) for here in source.values[source.at :]]
     source.at += len(rows)
-    return rows
-
-
-def _agreeing(source: _Stream, target: _Stream, done: _Stream) -> list[Row]:
-    """Return rows for as long as all three streams go on with the same key: the usual case."""
-    rows: list[Row] = []
-    some = zip(
-        islice(source.pairs, source.at, None),
-        islice(target.pairs, target.at, None),
-        islice(done.pairs, done.at, None),
-        strict=False,
-    )
-    for (key, here), (name, there), (noted, known) in some:
-        if key != name or key != noted:
-            break
-        rows.append(Row(here, there, known))
-    for stream in (source, target, done):
-        stream.at += len(rows)
     return rows
 
 

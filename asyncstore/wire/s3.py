@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import unquote_plus
 from xml.sax.saxutils import escape
 
+from asyncstore.columns import Columns
 from asyncstore.errors import IntegrityError
-from asyncstore.types import ObjectMeta
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -60,7 +60,7 @@ class Listing(NamedTuple):
         token: what continues the listing, or `None` where it says that it is complete.
     """
 
-    objects: Sequence[ObjectMeta]
+    objects: Columns
     prefixes: Sequence[str]
     token: str | None
 
@@ -132,7 +132,9 @@ def listing(body: Buffer, /, *, prefix: str = "", token: str | None = None) -> L
         return read
     objects, prefixes, rest = read
     following = _following(rest, token)
-    for name in (*prefixes, *[meta.key for meta in objects]):
+    names = (*prefixes, *objects.keys)
+    # What lies between two names that begin so begins so too.
+    for name in (min(names), max(names)) if names else ():
         if not name.startswith(prefix):
             raise IntegrityError(f"a listing of {prefix!r} that holds {name[:200]!r}")
     return Listing(objects, prefixes, following)
@@ -362,20 +364,26 @@ def _fault(element: ET.Element) -> Fault:
     )
 
 
+# An object's key, size, ETag and time.
+_Row = tuple[str, int, str | None, str | None]
+
 # What a listing has besides `<Contents>`, and its blocks and prefixes.
-_Read = tuple["list[ObjectMeta]", "list[str]", "Mapping[str, str]"]
+_Read = tuple[Columns, "list[str]", "Mapping[str, str]"]
 
 # What almost every service sends, in this order and with one form of the quotes of its ETags;
 # one that does not costs a second look. A set of one character is what `re` is quickest at.
 _USUAL = {
     quote: re.compile(
-        r"(<Contents><Key>([^<]*)</Key><LastModified>([^<]*)</LastModified>"
+        r"<Contents><Key>([^<]*)</Key><LastModified>([^<]*)</LastModified>"
         rf"<ETag>{quote}([^{quote[0]}]{{0,100}}){quote}</ETag>"
-        r"(?:<Checksum\w++>[^<]*</Checksum\w++>)*+"
-        r"<Size>(\d{1,19})</Size>(?:<StorageClass>[^<]*</StorageClass>)?+</Contents>)"
+        r"((?:<Checksum\w++>[^<]*</Checksum\w++>)*+)"
+        r"<Size>(\d{1,19})</Size>((?:<StorageClass>[^<]*</StorageClass>)?+)</Contents>"
     )
     for quote in ("&quot;", "&#34;", '"')
 }
+_FIXED = len(
+    "<Contents><Key></Key><LastModified></LastModified><ETag></ETag><Size></Size></Contents>"
+)
 
 # Possessive, so that a hostile block costs one pass. The last alternatives are elements that are
 # not wanted: flat, empty, or holding flat ones (`Owner`, `RestoreStatus`).
@@ -403,28 +411,29 @@ def _read_fast(text: str) -> _Read | None:
         return None
     prefixes, rest = _read_rest(tree)
     if rest.get("EncodingType") == "url":
-        for meta in found:
-            meta.key = _unquote(meta.key)
+        found.keys = _all_unquoted(found.keys)
     return found, prefixes, rest
 
 
-def _read_usual(text: str, begin: int, end: int) -> list[ObjectMeta] | None:
+def _read_usual(text: str, begin: int, end: int) -> Columns | None:
     start = text.find("<ETag>", begin) + 6
     quote = next((quote for quote in _USUAL if text.startswith(quote, start)), None)
-    if quote is None:
+    found = () if quote is None else _USUAL[quote].findall(text, begin, end)
+    if quote is None or not found:
         return None
-    blocks = _all(_USUAL[quote], text, begin, end)
-    texts = "".join([key + etag for _, key, _, etag, _ in blocks])
-    if not blocks or "&" in texts or "<" in texts or not all(key for _, key, *_ in blocks):
+    columns = [list(column) for column in zip(*found, strict=True)]
+    told = ["".join(column) for column in columns]
+    if sum(map(len, told)) + (_FIXED + 2 * len(quote)) * len(found) != end - begin:
+        return None  # something stands between two blocks
+    keys, times, etags, _, sizes, _ = columns
+    texts = told[0] + told[2]
+    if "&" in texts or "<" in texts or "" in keys:
         return None
-    return [
-        ObjectMeta(key, int(size), etag=f'"{etag}"', modified=modified)
-        for _, key, modified, etag, size in blocks
-    ]
+    return Columns(keys, list(map(int, sizes)), [f'"{etag}"' for etag in etags], times)
 
 
-def _read_unusual(text: str, begin: int, end: int) -> list[ObjectMeta] | None:
-    objects: list[ObjectMeta] = []
+def _read_unusual(text: str, begin: int, end: int) -> Columns | None:
+    rows: list[_Row] = []
     for _, key, modified, etag, size, *_ in _all(_BLOCK, text, begin, end):
         if etag[:6] == etag[-6:] == "&quot;":
             etag = f'"{etag[6:-6]}"'  # noqa: PLW2901 - the same, decoded
@@ -432,8 +441,13 @@ def _read_unusual(text: str, begin: int, end: int) -> list[ObjectMeta] | None:
             etag = f'"{etag[5:-5]}"'  # noqa: PLW2901
         if not key or not size or "&" in key or "&" in etag:
             return None
-        objects.append(ObjectMeta(key, int(size), etag=etag or None, modified=modified))
-    return objects or None
+        rows.append((key, int(size), etag or None, modified))
+    return _columns(rows) if rows else None
+
+
+def _columns(rows: Sequence[_Row]) -> Columns:
+    keys, sizes, etags, times = zip(*rows, strict=True) if rows else ((), (), (), ())
+    return Columns(list(keys), list(sizes), list(etags), times)
 
 
 def _all(pattern: re.Pattern[str], text: str, begin: int, end: int) -> list[tuple[str, ...]]:
@@ -449,24 +463,20 @@ def _read_any(text: str) -> _Read | Fault:
     _require(tree, "ListBucketResult")
     prefixes, rest = _read_rest(tree)
     encoded = rest.get("EncodingType") == "url"
-    objects: list[ObjectMeta] = []
+    rows: list[_Row] = []
     for entry in tree:
         if _name(entry) == "Contents":
             told = {_name(child): child.text or "" for child in entry}
-            objects.append(_meta(told, encoded=encoded))
-    return objects, prefixes, rest
+            rows.append(_row(told, encoded=encoded))
+    return _columns(rows), prefixes, rest
 
 
-def _meta(told: Mapping[str, str], *, encoded: bool) -> ObjectMeta:
+def _row(told: Mapping[str, str], *, encoded: bool) -> _Row:
     key, size = told.get("Key", ""), told.get("Size", "")
     if not key or not (size.isascii() and size.isdigit()):
         raise IntegrityError("a listing with an entry that has no key or no size")
-    return ObjectMeta(
-        _unquote(key) if encoded else key,
-        int(size),
-        etag=told.get("ETag") or None,
-        modified=told.get("LastModified") or None,
-    )
+    name = _unquote(key) if encoded else key
+    return name, int(size), told.get("ETag") or None, told.get("LastModified") or None
 
 
 def _read_rest(tree: ET.Element) -> tuple[list[str], Mapping[str, str]]:
@@ -487,6 +497,13 @@ def _unquote(name: str) -> str:
         return unquote_plus(name, errors="strict")
     except UnicodeDecodeError:
         raise IntegrityError(f"a listing with a name that is not UTF-8: {name[:80]!r}") from None
+
+
+def _all_unquoted(names: list[str]) -> list[str]:
+    text = "\n".join(names).replace("%2F", "/")
+    if "%" in text or "+" in text or text.count("\n") >= len(names):
+        return [_unquote(name) for name in names]
+    return text.split("\n")
 
 
 def _following(rest: Mapping[str, str], token: str | None) -> str | None:

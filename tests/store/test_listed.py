@@ -74,3 +74,23 @@ async def test_the_markers_of_consoles_are_deleted_by_prefix(name, request):
         assert not client.list_objects_v2(Bucket=bucket).get("Contents")
     finally:
         client.close()
+
+
+@pytest.mark.parametrize("begun", [0, 2])
+async def test_a_listing_gives_columns_also_of_what_is_left_of_a_page(tmp_path, begun):
+    async with open_store(tmp_path) as store:
+        for key in ("a", "b/c", "b/d", "e"):
+            await store.put(key, b"1")
+        listing = store.list()
+        keys = [(await anext(listing)).key for _ in range(begun)]
+        while found := await listing.columns():
+            keys += found.keys
+            assert [meta.key for meta in found] == found.keys
+        assert keys == ["a", "b/c", "b/d", "e"]
+
+
+async def test_columns_have_the_stores_own_keys_and_no_marker_of_its_folder(cloud):
+    store, provider = cloud()
+    for key in ("set/", "set/a", "set/b"):
+        await MemoryProvider.put(provider, key, b"1")
+    assert (await store.list().columns()).keys == ["a", "b"]

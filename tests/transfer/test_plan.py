@@ -1,9 +1,21 @@
 """The plan of a transfer: pure, and never trusting what is merely there."""
 
-from hypothesis import given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from asyncstore.transfer.plan import Done, Planner, Row, filtered, folded, order
+from asyncstore.columns import Columns
+from asyncstore.transfer.plan import (
+    Done,
+    Planner,
+    Row,
+    Step,
+    _is_proven,
+    ascend,
+    filtered,
+    folded,
+    order,
+)
+from asyncstore.transfer.stretch import Stretch
 from asyncstore.types import ObjectMeta
 
 KEYS = st.sampled_from([f"{a}/{b}" for a in "abc" for b in "xyz"])
@@ -86,6 +98,134 @@ def test_exactly_the_keys_with_others_below_them_are_refused_where_files_are_no_
     assert {step.key for step in steps} == keys
     refused = {step.key for step in steps if step.verb == "refuse"}
     assert refused == {key for key in keys if any(other.startswith(key + "/") for other in keys)}
+
+
+STATES = st.sampled_from(["proven"] * 12 + ["new", "changed", "unrecorded", "no etag", "stranger"])
+
+
+def row_in(state, key):
+    here, there = ObjectMeta(key, 1, etag="s"), ObjectMeta(key, 1, etag="t")
+    done = Done("s", 1, "t")
+    rows = {
+        "proven": Row(here, there, done),
+        "new": Row(here, None, None),
+        "changed": Row(ObjectMeta(key, 1, etag="s2"), there, done),
+        "unrecorded": Row(here, there, None),
+        "no etag": Row(ObjectMeta(key, 1), there, Done(None, 1, "t")),
+        "stranger": Row(None, there, None),
+    }
+    return rows[state]
+
+
+def stretch_of(rows):
+    return Stretch(
+        Columns.of([row.source for row in rows]),
+        Columns.of([row.target for row in rows]),
+        [(row.source.key, *row.done) for row in rows],
+    )
+
+
+def is_there(state):
+    return state != "new"
+
+
+CHAINED = ["a", "a!", "a!!", "a!/b", "a-", "a/b", "a/b!", "a/b/c", "a0", "b"]
+"""In order; some are the beginnings of others, and some come between these."""
+
+
+@settings(max_examples=300)
+@given(
+    st.lists(STATES | st.none(), min_size=10, max_size=10),
+    st.lists(st.integers(1, 4), min_size=10, max_size=10),
+    st.booleans(),
+    st.booleans(),
+    st.sampled_from([{}, {"wanted": lambda key: "!" not in key}, {"absent": True}]),
+)
+@example(["new", "proven", *[None] * 3, "proven", *[None] * 4], [1, 2, *[1] * 8], True, False, {})
+@example(["proven"] * 3 + [None, "proven", "new", *[None] * 4], [4, *[1] * 9], True, False, {})
+def test_stretches_that_are_passed_over_come_to_what_their_rows_would(
+    told, lengths, folders, delete, how
+):
+    states = {key: state for key, state in zip(CHAINED, told, strict=True) if state}
+    # A file is no folder at the target: what lies below one that is there cannot be there.
+    files = [key for key, state in states.items() if is_there(state)]
+    states = {
+        key: "new" if folders and any(key.startswith(file + "/") for file in files) else state
+        for key, state in states.items()
+    }
+    rows = [row_in(state, key) for key, state in states.items()]
+    how = {"folders": folders, "delete": delete, **how}
+    plain, quick = Planner(**how), Planner(**how)
+    expected = plain.feed(rows) + plain.end()
+    steps: list[Step] = []
+    passed: list[str] = []
+    for length in lengths:
+        some, rows = rows[:length], rows[length:]
+        if some and all(row.source and row.target and row.done for row in some):
+            stretch = stretch_of(some)
+            assert list(stretch) == some
+            if stretch.is_proven():
+                decided, skipped = quick.pass_over(stretch)
+                steps += decided
+                passed += skipped
+                continue
+        steps += quick.feed(some)
+    assert not rows
+    steps += quick.end()
+    found = [(step.verb, step.key, step.reason) for step in steps]
+    found += [("skip", key, "verified before") for key in passed]
+    assert sorted(found) == sorted((step.verb, step.key, step.reason) for step in expected)
+
+
+VALUES = st.sampled_from(["e", "f", None])
+PROVEN = ("e", "f", "e", "f", 1, 1, 1)
+
+
+@given(
+    st.lists(
+        st.just(PROVEN) | st.tuples(VALUES, VALUES, VALUES, VALUES, *[st.integers(0, 1)] * 3),
+        max_size=3,
+    )
+)
+@example([PROVEN])
+@example([(None, "f", None, "f", 1, 1, 1)])
+@example([("e", None, "e", None, 1, 1, 1)])
+@example([("e", "f", "e", "f", 1, 0, 1)])
+def test_a_stretch_is_proven_where_each_of_its_rows_is(told):
+    rows = [
+        Row(
+            ObjectMeta(f"{at}", size, etag=source),
+            ObjectMeta(f"{at}", found, etag=target),
+            Done(read, noted, written),
+        )
+        for at, (source, target, read, written, size, found, noted) in enumerate(told)
+    ]
+    assert stretch_of(rows).is_proven() == all(map(_is_proven, rows))
+
+
+def test_other_keys_at_the_same_places_are_no_stretch():
+    row, other = row_in("proven", "a"), row_in("proven", "b")
+    assert stretch_of([row]).is_proven()
+    for mixed in (row._replace(target=other.target), other._replace(target=row.target)):
+        assert not stretch_of([mixed]).is_proven()
+    columns = Columns.of([row.source])
+    assert not Stretch(columns, columns, [("b", *row.done)]).is_proven()
+
+
+def test_the_planner_makes_no_step_of_what_it_passes_over_and_keeps_little_of_it():
+    planner = Planner(folders=True)
+    for start in (0, 1000):
+        rows = [row_in("proven", f"a{n:04}") for n in range(start, start + 1000)]
+        steps, skipped = planner.pass_over(stretch_of(rows))
+        assert [step.key for step in steps] == ["a0999"] * (start > 0)
+        assert skipped == [f"a{n:04}" for n in range(start, start + 999)]
+    assert [step.key for step in planner.end()] == ["a1999"]
+
+
+@given(st.lists(st.text(max_size=3) | st.sampled_from(["\udc80", "\U0001f600"]), max_size=4))
+def test_keys_ascend_where_their_bytes_do(keys):
+    names = [order(key) for key in keys]
+    assert ascend(keys) == (names == sorted(set(names)))
 
 
 def test_the_planner_keeps_no_more_than_a_chain_of_names():

@@ -33,7 +33,7 @@ def opened(path):
 
 
 def done(record):
-    return dict(record.after("", 10_000))
+    return {key: Done(*rest) for key, *rest in record.after("", 10_000)}
 
 
 def test_what_was_recorded_is_read_again(opened):
@@ -63,8 +63,8 @@ def test_it_is_read_in_the_order_of_the_keys_bytes_from_any_of_them_on(opened):
         record.add(key, ONE)
     record.save()
     in_order = sorted(keys, key=str.encode)
-    assert [key for key, _ in record.after("", 10)] == in_order
-    assert [key for key, _ in record.after(in_order[1], 2)] == in_order[2:4]
+    assert [key for key, *_ in record.after("", 10)] == in_order
+    assert [key for key, *_ in record.after(in_order[1], 2)] == in_order[2:4]
 
 
 def test_what_was_saved_survives_the_writer_and_what_was_not_is_lost(opened):

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from asyncstore import open_store
+from asyncstore import columns, open_store
 from asyncstore.errors import UnavailableError
 from asyncstore.layers import Retried
 from asyncstore.providers.memory import MemoryProvider
@@ -18,6 +18,7 @@ from asyncstore.transfer.plan import Done
 from asyncstore.transfer.record import Record
 from asyncstore.transfer.sides import Chosen, Listed, heads
 from asyncstore.transfer.spill import Sorter
+from asyncstore.transfer.stretch import Stretch
 from asyncstore.types import ObjectMeta, Page
 
 pytestmark = pytest.mark.asyncio
@@ -186,3 +187,39 @@ async def test_both_listings_are_closed_though_the_closing_is_cancelled_at_once(
         with pytest.raises(asyncio.CancelledError):
             await closing
     assert len(closed) == 2
+
+
+async def proven(source, target, record, keys):
+    """Put the same objects at both sides and on record."""
+    for key in keys:
+        here, there = await source.put(key, b"1"), await target.put(key, b"1")
+        record.add(key, Done(here.etag, 1, there.etag))
+    record.save()
+
+
+async def test_what_is_proven_comes_as_stretches_however_the_pages_lie(paged, record):
+    async with open_store("mem://st1") as source, open_store("mem://st2") as target:
+        await proven(source, target, record, "abcdefg")
+        await target.put("0", b"only here")  # from now on, its pages end elsewhere
+        await source.put("d", b"2")
+        listed = Listed(source, target, record, whole=True)
+        found: list[tuple[str, Any]] = []
+        while rows := await listed.some():
+            kind = "proven" if isinstance(rows, Stretch) else "rows"
+            found += [(kind, (row.source or row.target).key) for row in rows]  # type: ignore[union-attr]
+        await listed.aclose()
+    assert [key for _, key in found] == [*"0abcdefg"]
+    assert {key for kind, key in found if kind == "proven"} >= {*"bcefg"}
+    assert ("rows", "d") in found
+
+
+async def test_no_object_is_made_of_what_is_proven(record, monkeypatch, tmp_path):
+    async with open_store(tmp_path / "one") as source, open_store(tmp_path / "other") as target:
+        await proven(source, target, record, [f"{n // 9}/{n}" for n in range(30)])
+        made = []
+        monkeypatch.setattr(columns, "_made", lambda *told: made.append(told))
+        listed = Listed(source, target, record, whole=True)
+        assert len(await listed.some()) == 30
+        assert not await listed.some()
+        await listed.aclose()
+    assert not made

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from asyncstore.columns import Columns
 from asyncstore.transfer import put_aside, spill
 from asyncstore.transfer.plan import Step, order
 from asyncstore.transfer.put_aside import Firsts, Steps
@@ -32,7 +33,7 @@ def test_a_sorter_gives_each_key_once_by_its_bytes_with_what_came_last(given_pai
     try:
         sorter = Sorter()
         for key, size in given_pairs:
-            sorter.add([ObjectMeta(key, size)])
+            sorter.add(Columns.of([ObjectMeta(key, size)]))
         found = taken(sorter)
     finally:
         spill._RUN, spill._CHUNK = before
@@ -49,7 +50,8 @@ def test_what_is_put_aside_is_as_it_was_and_out_of_memory():
     tracemalloc.start()
     try:
         for n in range(0, 100_000, 1000):
-            sorter.add([ObjectMeta(f"{m:08}", m, etag=f'"{m:032x}"') for m in range(n, n + 1000)])
+            made = [ObjectMeta(f"{m:08}", m, etag=f'"{m:032x}"') for m in range(n, n + 1000)]
+            sorter.add(Columns.of(made))
         count = 0
         while some := sorter.some():
             count += len(some)

@@ -21,16 +21,16 @@ from collections import OrderedDict
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from asyncstore.columns import Columns
 from asyncstore.errors import InvalidPathError, NotFoundError
 from asyncstore.providers.local.locking import sweep
-from asyncstore.providers.local.reading import meta_of
 from asyncstore.providers.local.threads import check_cancelled
 from asyncstore.providers.local.tree import TEMP
+from asyncstore.providers.local.writing import etag_of
 from asyncstore.types import Page
 
 if TYPE_CHECKING:
     from asyncstore.providers.local.tree import Root
-    from asyncstore.types import ObjectMeta
 
 _MOST_WALKS = 32
 _MOST_NAMES = 2_000_000
@@ -76,6 +76,56 @@ class _Level:
         self.names = names
         self.at = at
 
+    @property
+    def key(self) -> str:
+        """The next name, as a key."""
+        return self.prefix + self.names[self.at]
+
+
+class _Files:
+    """Files on a page: their keys, and what the system says of each."""
+
+    __slots__ = ("_states", "keys")
+
+    def __init__(self) -> None:
+        self.keys: list[str] = []
+        self._states: list[os.stat_result] = []
+
+    def take(self, level: _Level, prefix: str, most: int) -> None:
+        """Take files from where a level is, up to its next folder, or until there are `most`.
+
+        Args:
+            level: its next name is a file's, and begins as all have to.
+            prefix: what all keys begin with.
+            most: files, with those that were taken before; more than these.
+        """
+        fd, above, at = level.fd, level.prefix, level.at
+        is_inside = above.startswith(prefix)
+        end = at + min(most - len(self.keys), _LOOK_EVERY)
+        for name in level.names[at:end]:
+            key = above + name
+            if name[-1] == "/" or not (is_inside or key.startswith(prefix)):
+                break
+            at += 1
+            try:
+                state = os.stat(name, dir_fd=fd, follow_symlinks=False)
+            except FileNotFoundError:
+                continue  # deleted since the folder was read
+            if stat.S_ISREG(state.st_mode):
+                self.keys.append(key)
+                self._states.append(state)
+        level.at = at
+
+    def columns(self) -> Columns:
+        """Return what was taken."""
+        states = self._states
+        return Columns(
+            self.keys,
+            [state.st_size for state in states],
+            [etag_of(state) for state in states],
+            [state.st_mtime_ns for state in states],
+        )
+
 
 class Walk:
     """The objects below a prefix, from one key on.
@@ -98,26 +148,23 @@ class Walk:
         self._delimiter = delimiter
         self._levels: list[_Level] = []
         self._begun = False
-        self._seen = 0
 
-    def page(self, limit: int) -> tuple[list[ObjectMeta], list[str], str | None]:
+    def page(self, limit: int) -> tuple[Columns, list[str], str | None]:
         """Return the next objects, prefixes and, unless this is the end, the last one's name."""
-        objects: list[ObjectMeta] = []
+        files = _Files()
         prefixes: list[str] = []
-        last = None
         try:
             self._open()
-            while len(objects) + len(prefixes) < limit:
-                found = self._next()
-                if found is None:
-                    return objects, prefixes, None
-                if isinstance(found, str):
-                    prefixes.append(found)
-                    last = found
-                else:
-                    objects.append(found)
-                    last = found.key
-            return objects, prefixes, last
+            while len(files.keys) + len(prefixes) < limit:
+                check_cancelled()
+                level = self._next()
+                if level is None:
+                    return files.columns(), prefixes, None
+                if not level.names[level.at].endswith("/"):
+                    files.take(level, self._prefix, limit - len(prefixes))
+                elif folder := self._folder(level):
+                    prefixes.append(folder)
+            return files.columns(), prefixes, max(files.keys[-1:] + prefixes[-1:], key=_order)
         finally:
             self._close()
 
@@ -128,7 +175,7 @@ class Walk:
 
     def any(self) -> bool:
         """Return whether there is an object."""
-        return bool(self.page(1)[0])
+        return len(self.page(1)[0]) > 0
 
     def _open(self) -> None:
         """Open the folders on the way, again; those that are gone, and what is below, end."""
@@ -164,39 +211,23 @@ class Walk:
         level.names = names
         level.at = first
 
-    def _next(self) -> ObjectMeta | str | None:
+    def _next(self) -> _Level | None:
+        """Return the level where the walk goes on: its next name begins as all have to."""
         while self._levels:
             level = self._levels[-1]
-            if level.at >= len(level.names):
-                self._leave()
-                continue
-            name = level.names[level.at]
-            key = level.prefix + name
-            if not key.startswith(self._prefix):
-                self._leave()  # sorted: nothing further on begins so
-                continue
-            level.at += 1
-            self._look()
-            if not name.endswith("/"):
-                found = self._object(level.fd, name, key)
-                if found is not None:
-                    return found
-            elif self._delimiter:
-                if self._holds(key):
-                    return key
-            else:
-                self._descend(level.fd, name, key)
+            if level.at < len(level.names) and level.key.startswith(self._prefix):
+                return level
+            os.close(self._levels.pop().fd)  # sorted: nothing further on begins so
         return None
 
-    def _leave(self) -> None:
-        os.close(self._levels.pop().fd)
-
-    def _object(self, folder: int, name: str, key: str) -> ObjectMeta | None:
-        try:
-            state = os.stat(name, dir_fd=folder, follow_symlinks=False)
-        except FileNotFoundError:
-            return None  # deleted since the folder was read
-        return meta_of(key, state) if stat.S_ISREG(state.st_mode) else None
+    def _folder(self, level: _Level) -> str | None:
+        """Enter the next folder; return it instead where folders are prefixes, if it holds any."""
+        name, key = level.names[level.at], level.key
+        level.at += 1
+        if self._delimiter:
+            return key if self._holds(key) else None
+        self._descend(level.fd, name, key)
+        return None
 
     def _descend(self, folder: int, name: str, key: str) -> None:
         flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -220,11 +251,6 @@ class Walk:
         if slash:
             return bisect_left(names, _order(folder + slash), key=_order)
         return bisect_left(names, _order(bound + "\0"), key=_order)
-
-    def _look(self) -> None:
-        self._seen += 1
-        if self._seen % _LOOK_EVERY == 0:
-            check_cancelled()
 
 
 def _order(name: str) -> bytes:

@@ -42,7 +42,8 @@ _ATTEMPTS = 200
 
 def etag_of(state: os.stat_result) -> str:
     """Return a version's name: a new file has a new inode or, ever after, a later time."""
-    return f'"{state.st_ino:x}-{state.st_mtime_ns:x}-{state.st_size:x}"'
+    # A listing asks for many, and this is the quickest of the ways to write it.
+    return '"%x-%x-%x"' % (state.st_ino, state.st_mtime_ns, state.st_size)  # noqa: UP031
 
 
 class Draft:

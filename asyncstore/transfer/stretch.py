@@ -1,0 +1,68 @@
+"""Neighbours that are proven: nothing is to be done about any of them, and nothing made of them.
+
+In a rerun of what is complete this is nearly everything. So whole columns are held against each
+other, of both sides and of the record; rows are made of those alone that somebody looks at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from operator import eq
+from typing import TYPE_CHECKING, overload
+
+from asyncstore.transfer.plan import Done, Row
+
+if TYPE_CHECKING:
+    from asyncstore.columns import Columns
+    from asyncstore.transfer.plan import Noted
+
+
+class Stretch(Sequence[Row]):
+    """Rows of keys that follow each other, each made when it is looked at.
+
+    Args:
+        source: what is there.
+        target: what is there, of as many keys.
+        done: what is on record, of as many keys.
+    """
+
+    __slots__ = ("_done", "_source", "_target")
+
+    def __init__(self, source: Columns, target: Columns, done: Sequence[Noted]) -> None:
+        self._source = source
+        self._target = target
+        self._done = done
+
+    @property
+    def keys(self) -> Sequence[str]:
+        """Of the source's objects."""
+        return self._source.keys
+
+    @property
+    def _told(self) -> tuple[Sequence[str | int | None], ...]:
+        """What both sides tell, column by column as it is noted."""
+        source = self._source
+        return source.keys, source.etags, source.sizes, self._target.etags
+
+    def is_proven(self) -> bool:
+        """Whether each of these versions is on record as written as what is there now."""
+        here, there = self._source, self._target
+        return (
+            here.keys == there.keys
+            and here.sizes == there.sizes
+            and None not in here.etags
+            and None not in there.etags
+            and all(map(eq, zip(*self._told, strict=True), self._done))
+        )
+
+    def __len__(self) -> int:
+        return len(self._source)
+
+    @overload
+    def __getitem__(self, at: int, /) -> Row: ...
+    @overload
+    def __getitem__(self, at: slice, /) -> Stretch: ...
+    def __getitem__(self, at: int | slice, /) -> Row | Stretch:
+        if isinstance(at, slice):
+            return Stretch(self._source[at], self._target[at], self._done[at])
+        return Row(self._source[at], self._target[at], Done(*self._done[at][1:]))
