@@ -397,6 +397,70 @@ class PutsGroup(Protocol):
         ...
 
 
+class Asked(NamedTuple):
+    """A whole object that is to be read.
+
+    Attributes:
+        key: the object.
+        if_match, most: as in `Provider.get`.
+        token: whatever the asker knows it by.
+    """
+
+    key: str
+    if_match: str | None
+    most: int | None
+    token: Any
+
+
+class Started(Protocol):
+    """A read under way that no task waits for.
+
+    Attributes:
+        asked: what was asked for.
+        note: whatever the asker puts there.
+    """
+
+    asked: Asked
+    note: Any
+
+    def abandon(self) -> None:
+        """Give it up: nobody is told of its end any more."""
+        ...
+
+    async def settle(self) -> Blob:
+        """Return what it takes more than its answer to know, once that came.
+
+        Errors as in `Provider.get`, whose first try this is.
+        """
+        ...
+
+
+@runtime_checkable
+class StartsReads(Protocol):
+    """Ability: read whole objects without a task for each."""
+
+    def start_gets(
+        self,
+        asked: Sequence[Asked],
+        ended: Callable[[Any, Blob | None], None],
+        /,
+        *,
+        deadline: float | None = None,
+    ) -> Sequence[Started]:
+        """Begin to read objects, each as `Provider.get` does.
+
+        Args:
+            asked: objects.
+            ended: told of the end of a read, from a callback of the event loop: of what was
+                read, or of `None` where `Started.settle` is to be awaited. It raises nothing.
+            deadline: in `time.monotonic()` seconds, or `None`.
+
+        Returns:
+            The reads of the first ones. The others cannot begin at once, as `get` does then.
+        """
+        ...
+
+
 @runtime_checkable
 class Diagnoses(Protocol):
     """Ability: tell what would be used and what the service supports, for `doctor`."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, Self, TypeAlias, cast
 
 from asyncstore.errors import InvalidSpanError
 
@@ -173,21 +173,37 @@ def _parse_time(text: str) -> datetime | None:
         return None
 
 
+Later: TypeAlias = "tuple[Callable[..., ObjectMeta], tuple[Any, ...]]"
+"""Metadata that is made when somebody looks at it: a function, and what to call it with."""
+
+
 class Blob:
     """Bytes that were read, and what they are part of.
 
     Attributes:
         data: supports the buffer protocol; where the caller gave a buffer, a view of it.
-        meta: the object's metadata; its `size` is the whole object's.
         start: the first byte's position in the object.
     """
 
-    __slots__ = ("data", "meta", "start")
+    __slots__ = ("_meta", "data", "start")
 
-    def __init__(self, data: Buffer, meta: ObjectMeta, *, start: int = 0) -> None:
+    def __init__(self, data: Buffer, meta: ObjectMeta | Later, *, start: int = 0) -> None:
         self.data = data
-        self.meta = meta
+        self._meta = meta
         self.start = start
+
+    @property
+    def meta(self) -> ObjectMeta:
+        """The object's metadata; its `size` is the whole object's."""
+        meta = self._meta
+        if type(meta) is tuple:
+            make, arguments = meta
+            meta = self._meta = make(*arguments)
+        return cast("ObjectMeta", meta)
+
+    @meta.setter
+    def meta(self, meta: ObjectMeta | Later) -> None:
+        self._meta = meta
 
     def __len__(self) -> int:
         return len(self.data)
@@ -197,6 +213,17 @@ class Blob:
 
     def __repr__(self) -> str:
         return f"Blob({self.meta.key!r}, {self.start}:{self.start + len(self.data)})"
+
+
+def change_meta(blob: Blob, change: Callable[[ObjectMeta], ObjectMeta], /) -> None:
+    """Change a blob's metadata, once somebody looks at it."""
+    meta = blob._meta  # noqa: SLF001 - its own
+    blob.meta = (_changed, (change, meta)) if type(meta) is tuple else change(blob.meta)
+
+
+def _changed(change: Callable[[ObjectMeta], ObjectMeta], meta: Later) -> ObjectMeta:
+    make, arguments = meta
+    return change(make(*arguments))
 
 
 @dataclass(frozen=True, slots=True)

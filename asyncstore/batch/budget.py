@@ -40,9 +40,11 @@ class Budget:
 
     def take_now(self, count: int, /) -> bool:
         """Take `count` bytes if they are there and nobody waits; say whether."""
-        if self._waiting or not self._fits(count):
+        used = self.used + count
+        if self._waiting or (used > self.total and self.used):
             return False
-        self._out(count)
+        self.used = used
+        self.peak = max(self.peak, used)
         return True
 
     async def wait(self, claim: Claim, /) -> None:

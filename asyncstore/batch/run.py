@@ -10,6 +10,9 @@ The number of workers follows `width`, which a limit further down moves with wha
 bears: every worker that finishes a job starts another worker while there are too few, or ends
 while there are too many.
 
+Where jobs can be begun without a task for each (`Express`), one worker draws and begins them, and
+the others end; a job that turns out to need a task gets a worker then.
+
 A worker never lets an error out, so that a group of errors is never made: an item's error is in
 its outcome, and a bug, or an error of the source, is raised to the consumer.
 """
@@ -18,7 +21,8 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
+from functools import partial
+from typing import TYPE_CHECKING, Any, Generic, Protocol, Self, TypeVar
 
 import anyio
 
@@ -42,6 +46,22 @@ _BACKLOG = 1024
 """Outcomes that may wait for the consumer, whatever their bytes."""
 
 
+class Express(Protocol):
+    """Does jobs without a task for each."""
+
+    def start(self, jobs: Sequence[tuple[Any, Slot]], batch: Batch[Any, Any], /) -> Sequence[int]:
+        """Begin jobs, of whose end `batch.landed` or `batch.unfinished` is told once each.
+
+        Returns:
+            Which ones, by their place, need a task or cannot begin now; they are done as others.
+        """
+        ...
+
+    def abandon(self) -> None:
+        """Give up everything that is under way; the batch is told nothing more."""
+        ...
+
+
 class Batch(Generic[T, V]):
     """Outcomes of many calls; an async context manager, and inside it an async iterator.
 
@@ -54,6 +74,7 @@ class Batch(Generic[T, V]):
         width: how many jobs may be under way now; asked again and again.
         budget: bounds the bytes.
         ordered: hand outcomes out in the items' order, instead of as they end.
+        express: does such jobs as it can, in place of `work`.
     """
 
     def __init__(
@@ -65,6 +86,7 @@ class Batch(Generic[T, V]):
         width: Callable[[], int],
         budget: Budget,
         ordered: bool = False,
+        express: Express | None = None,
     ) -> None:
         self._source: Any = source
         self._asynchronous = isinstance(source, AsyncIterator)
@@ -79,6 +101,9 @@ class Batch(Generic[T, V]):
         self._early: dict[int, tuple[Outcome[T, V], Slot | None]] = {}
         self._turns = Turns() if ordered else None
         self._taken: list[Slot] = []
+        self._express = express
+        self._flying = 0  # jobs that `express` has begun
+        self._turn: anyio.Event | None = None  # a worker waits for one of them to end
         self._workers = 0
         self._drawn: Any = None  # a job that waits for its bytes
         self._exhausted = False
@@ -109,6 +134,8 @@ class Batch(Generic[T, V]):
             group.cancel_scope.cancel()
             # The body's own error is raised by the language, bare; the group need not know it.
             await group.__aexit__(None, None, None)
+            if self._express is not None:
+                self._express.abandon()
         self._release()
         for _, slot in (*self._ready, *self._early.values()):
             if slot is not None:
@@ -152,13 +179,13 @@ class Batch(Generic[T, V]):
         self._release()
         ready = self._ready
         while not ready:
-            if not self._workers:
+            if not (self._workers or self._flying):
                 if self._broken is not None:
                     raise self._broken
                 return []
             self._consumer = anyio.Event()
             await self._consumer.wait()
-        if linger and len(ready) < most and self._workers:
+        if linger and len(ready) < most and (self._workers or self._flying):
             await anyio.sleep(linger)
         outcomes: list[Outcome[T, V]] = []
         while ready and len(outcomes) < most:
@@ -190,32 +217,88 @@ class Batch(Generic[T, V]):
 
     # ---- workers
 
-    def _start(self) -> None:
+    def _start(self, first: Callable[[], Awaitable[None]] | None = None) -> None:
+        """Start a worker; `first` is what it does before it draws."""
         group = self._group
         if group is not None:
             self._workers += 1
-            group.start_soon(self._run)
+            group.start_soon(self._run, first)
 
-    async def _run(self) -> None:
+    async def _run(self, first: Callable[[], Awaitable[None]] | None) -> None:
         try:
-            while not self._exhausted and self._broken is None:
+            if first is not None:
+                await first()
+            while self._is_needed():
+                drawn = self._draw_now() or await self._draw()
+                if drawn is None:
+                    break
                 width = self._width()
-                if self._workers > width and self._workers > 1:
-                    break
-                drawn = self._draw_now()
-                if drawn is None:
-                    drawn = await self._draw()
-                    width = self._width()
-                if drawn is None:
-                    break
-                if self._workers < width:
-                    self._start()
-                await self._do(*drawn)
+                if self._express is not None:
+                    drawn = self._begin(self._express, drawn, width)
+                if drawn is not None:
+                    if self._workers + self._flying < width:
+                        self._start()
+                    await self._do(*drawn)
+                elif self._flying >= width:
+                    await self._next_end()
         except Exception as error:  # noqa: BLE001 - the consumer raises it
             self._broken = self._broken or error
         finally:
             self._workers -= 1
             self._tell()
+
+    def _is_needed(self) -> bool:
+        """Whether there may be something for a worker to do; the last one always stays."""
+        if self._exhausted or self._broken is not None:
+            return False
+        return self._workers == 1 or self._workers + self._flying <= self._width()
+
+    # ---- jobs that no task waits for
+
+    def _begin(
+        self, express: Express, drawn: tuple[Any, Slot], width: int
+    ) -> tuple[Any, Slot] | None:
+        """Begin a job, and others that are there; return one that is left for this worker."""
+        jobs = [drawn]
+        try:
+            while len(jobs) < width - self._flying:
+                another = self._draw_now()
+                if another is None:
+                    break
+                jobs.append(another)
+        except Exception as error:  # noqa: BLE001 - the consumer raises it, after these jobs
+            self._broken = self._broken or error
+        left = express.start(jobs, self)
+        self._flying += len(jobs) - len(left)
+        for place in left[1:]:
+            self._start(partial(self._do, *jobs[place]))
+        return jobs[left[0]] if left else None
+
+    async def _next_end(self) -> None:
+        """Wait until one of the jobs that were begun has ended."""
+        if self._turn is None:
+            self._turn = anyio.Event()
+        await self._turn.wait()
+
+    def landed(self, outcome: Outcome[T, V], slot: Slot) -> None:
+        """Take the outcome of a job that was begun."""
+        self._one_down()
+        self._deliver(outcome, slot)
+
+    def unfinished(
+        self, work: Callable[[], Awaitable[Sequence[Outcome[T, V]]]], slot: Slot
+    ) -> None:
+        """Let a worker finish a job that was begun, and needs one after all."""
+        self._one_down()
+        self._start(partial(self._end, work, slot))
+
+    def _one_down(self) -> None:
+        self._flying -= 1
+        if self._turn is not None:
+            self._turn.set()
+            self._turn = None
+
+    # ---- what there is to do
 
     def _draw_now(self) -> tuple[Any, Slot] | None:
         """Draw the next job if nothing has to be waited for; the hot path."""
@@ -223,7 +306,7 @@ class Batch(Generic[T, V]):
             self._drawn is not None
             or self._drawing
             or (self._asynchronous and not self._chunked)
-            or self._backlog() >= _BACKLOG
+            or len(self._ready) + len(self._early) >= _BACKLOG
         ):
             return None
         try:
@@ -282,8 +365,13 @@ class Batch(Generic[T, V]):
         return job, Slot(self._budget, cost, self._turns)
 
     async def _do(self, job: Any, slot: Slot) -> None:
+        await self._end(partial(self._work, job, slot), slot)
+
+    async def _end(
+        self, work: Callable[[], Awaitable[Sequence[Outcome[T, V]]]], slot: Slot
+    ) -> None:
         try:
-            outcomes = await self._work(job, slot)
+            outcomes = await work()
         except BaseException:
             slot.free()
             raise

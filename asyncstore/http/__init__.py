@@ -1,5 +1,6 @@
 """The HTTP engine: one transport beneath everything that speaks HTTP."""
 
+from asyncstore.http.connection import Stale
 from asyncstore.http.engine import Counters, Engine, Reply
 from asyncstore.http.message import Origin, Request, Response, TooLongError
 from asyncstore.http.options import DEADLINE, EngineOptions
@@ -13,5 +14,6 @@ __all__ = [
     "Reply",
     "Request",
     "Response",
+    "Stale",
     "TooLongError",
 ]

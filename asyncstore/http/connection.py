@@ -7,15 +7,15 @@ of known length is received straight into its place in the caller's buffer. The 
 every body pass through the scratch buffer, so that a server that sends more than it said is
 caught in the same read, and its surplus never becomes the beginning of the next answer.
 
-Everything happens in the transport's callbacks; no task runs. One future per exchange carries
-the outcome to whoever asked. A connection that is in doubt in any way is closed, never reused.
+Everything happens in the transport's callbacks; no task runs. Whoever asked is told of the
+outcome, as a future is. A connection that is in doubt in any way is closed, never reused.
 """
 
 from __future__ import annotations
 
 import asyncio
 from time import monotonic
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from asyncstore.errors import (
     DeadlineError,
@@ -33,7 +33,7 @@ from asyncstore.http.body import (
     Whole,
 )
 from asyncstore.http.chunked import ChunkedDecoder
-from asyncstore.http.head import CHUNKED, HEAD_MAX, UNTIL_CLOSE, Head, is_bad_start, read_head
+from asyncstore.http.head import CHUNKED, HEAD_MAX, UNTIL_CLOSE, Head, is_bad_start, read_fields
 from asyncstore.http.message import BUFFERS, Origin, Request, Response, TooLongError
 from asyncstore.http.system import unread, unsent_by_system
 
@@ -55,6 +55,25 @@ _NO_REQUEST = Request("GET", Origin("http", "", 80), "/")
 _NO_SINK = Whole(0, None)
 
 _IDLE, _HEAD, _LENGTH, _CHUNKS, _CLOSE = range(5)
+
+
+class Waiter(Protocol):
+    """Who waits for the end of an exchange: a future, or an object that is told as one is.
+
+    It is told once, from a callback of the event loop, and raises nothing.
+    """
+
+    def done(self) -> bool:
+        """Whether nobody waits any more."""
+        ...
+
+    def set_result(self, result: Any, /) -> None:
+        """Take the `Response`, or where streamed `(Head, Queued)`."""
+        ...
+
+    def set_exception(self, error: Any, /) -> None:
+        """Take the error in its place: `Stale`, or those of `Engine.send`."""
+        ...
 
 
 class Stale(Exception):  # noqa: N818 - a signal between two modules, not an error of the user's
@@ -86,7 +105,7 @@ class Connection(asyncio.BufferedProtocol):
         self._window = self._scratch_view
         self._filled = 0  # of the scratch buffer, while in a head
         self._state = _IDLE
-        self._future: asyncio.Future[Any] | None = None
+        self._waiter: Waiter | None = None
         self._request: Request = _NO_REQUEST
         self._streamed = False
         self._head: Head = cast("Head", None)
@@ -125,7 +144,7 @@ class Connection(asyncio.BufferedProtocol):
         try:
             if self._state == _HEAD:
                 self._filled += nbytes
-                self._on_head_bytes()
+                self._on_head_bytes(self._filled)
             else:
                 self._on_bytes(nbytes)
         except StoreError as error:
@@ -147,7 +166,7 @@ class Connection(asyncio.BufferedProtocol):
         self.closed = self.closing = True
         if exc is not None and self._state == _HEAD:
             self._read_leftover()
-        if self._future is not None or self._state != _IDLE:
+        if self._waiter is not None or self._state != _IDLE:
             self._fail(self._cut())
         self._window = self._scratch_view
         self._on_lost(self)
@@ -179,15 +198,15 @@ class Connection(asyncio.BufferedProtocol):
         return not (self.closing or self._transport.is_closing())
 
     def begin(
-        self, request: Request, head: bytes, deadline: float | None, *, streamed: bool = False
-    ) -> asyncio.Future[Any]:
-        """Send a request; the future has the `Response`, or where streamed
-        `(Head, Queued)`.
-
-        Raises of the future:
-            Stale: the connection had been closed before, and nothing of an answer came.
-            UnavailableError, DeadlineError, IntegrityError, InvalidSpanError: as `Engine.send`.
-        """
+        self,
+        request: Request,
+        head: bytes,
+        deadline: float | None,
+        waiter: Waiter,
+        *,
+        streamed: bool = False,
+    ) -> None:
+        """Send a request, and tell `waiter` of its answer."""
         self._request = request
         self._streamed = streamed
         self._state = _HEAD
@@ -196,18 +215,17 @@ class Connection(asyncio.BufferedProtocol):
         self._deadline = deadline
         self._wait_since = None
         self._mark = 0.0
-        self._future = future = self._loop.create_future()
+        self._waiter = waiter
         if request.body:
             self._send(head, request.body)
         else:
             self._large = False
             self.sent += len(head)
             self._transport.write(head)
-        return future
 
     def abort(self) -> None:
         """Close at once, dropping what is on its way; a waiting exchange is not told."""
-        self._future = None
+        self._waiter = None
         self._request = _NO_REQUEST
         self._state = _IDLE
         self._out.clear()
@@ -217,9 +235,9 @@ class Connection(asyncio.BufferedProtocol):
         if self._transport is not None:
             self._transport.abort()
 
-    def abandon(self, future: asyncio.Future[Any]) -> None:
+    def abandon(self, waiter: Waiter) -> None:
         """Close, unless the exchange is over and the connection serves another already."""
-        if self._future is future:
+        if self._waiter is waiter:
             self.abort()
 
     def fail(self, error: StoreError) -> None:
@@ -281,18 +299,28 @@ class Connection(asyncio.BufferedProtocol):
             # Nobody asked: what follows could be taken for the answer to the next request.
             self.abort()
 
-    def _on_head_bytes(self) -> None:
-        while True:
-            end = self._scratch.find(b"\r\n\r\n", 0, self._filled)
-            if end < 0:
-                self._on_partial_head()
-                return
-            end += 4
-            head = read_head(str(self._scratch_view[:end], "latin-1"), self._request.method)
-            if head.status >= 200:  # noqa: PLR2004
-                break
-            self._on_interim(head, end)
-        self._on_head(head, end)
+    def _on_head_bytes(self, filled: int) -> None:
+        end = self._scratch.find(b"\r\n\r\n", 0, filled) + 4
+        if end < 4:  # noqa: PLR2004
+            self._on_partial_head()
+            return
+        request = self._request
+        fields = read_fields(str(self._scratch_view[:end], "latin-1"), request.method)
+        status, headers, length, keep = fields
+        if status < 200:  # noqa: PLR2004
+            self._on_head_bytes(self._on_interim(status, end))
+        elif (
+            status < 300  # noqa: PLR2004
+            and 0 <= length <= filled - end
+            and (request.limit is None or length <= request.limit)
+            and request.length is None
+            and request.into is None
+            and not (self._large or self._streamed)
+        ):
+            # What most answers are: small, whole, and all that was to be looked at.
+            self._finish_small(status, headers, end, length, keep=keep)
+        else:
+            self._on_head(Head(*fields), end)
 
     def _on_partial_head(self) -> None:
         if is_bad_start(bytes(self._scratch_view[: min(self._filled, HEAD_MAX)])):
@@ -301,13 +329,15 @@ class Connection(asyncio.BufferedProtocol):
             raise IntegrityError(f"the answer's head is longer than {HEAD_MAX} bytes")
         self._window = self._scratch_view[self._filled :]
 
-    def _on_interim(self, head: Head, end: int) -> None:
+    def _on_interim(self, status: int, end: int) -> int:
+        """Drop an interim answer; return how many bytes came behind it."""
         self._interims += 1
-        if head.status == 101 or self._interims > _INTERIM_MAX:  # noqa: PLR2004
-            raise IntegrityError(f"the answer is {head.status}, which was not asked for")
+        if status == 101 or self._interims > _INTERIM_MAX:  # noqa: PLR2004
+            raise IntegrityError(f"the answer is {status}, which was not asked for")
         rest = bytes(self._scratch_view[end : self._filled])
         self._scratch[: len(rest)] = rest
         self._filled = len(rest)
+        return len(rest)
 
     def _on_head(self, head: Head, end: int) -> None:
         request = self._request
@@ -331,7 +361,7 @@ class Connection(asyncio.BufferedProtocol):
             self._check_length(request, head)
         there = self._filled - end
         if 0 <= length <= there and not self._streamed:
-            self._finish_small(head, end, good=good)
+            self._finish_small(head.status, head.headers, end, length, keep=head.keep)
             return
         self._mark = monotonic()
         self._marked = self.received + self.sent
@@ -461,24 +491,28 @@ class Connection(asyncio.BufferedProtocol):
 
     # Ending.
 
-    def _finish_small(self, head: Head, begin: int, *, good: bool) -> None:
+    def _finish_small(
+        self, status: int, headers: dict[str, str], begin: int, length: int, *, keep: bool
+    ) -> None:
         """End an answer that came in one piece: what `_end` does, spelled out."""
-        end = begin + head.length
+        end = begin + length
+        good = 200 <= status < 300  # noqa: PLR2004
         into = self._request.into
         result: Buffer
         if good and into is not None:
-            result = into[: head.length]
+            result = into[:length]
             result[:] = self._scratch_view[begin:end]
         else:
             kept = end if good else min(end, begin + ERROR_KEPT)
             result = bytes(self._scratch_view[begin:kept])
         self._state = _IDLE
         self._request = _NO_REQUEST
-        future, self._future = self._future, None
-        if future is not None and not future.done():
-            future.set_result(Response(head.status, head.headers, result))
+        self._window = self._scratch_view
+        waiter, self._waiter = self._waiter, None
+        if waiter is not None and not waiter.done():
+            waiter.set_result(Response(status, headers, result))
         self.served += 1
-        if self._filled > end or not head.keep or self._out:
+        if self._filled > end or not keep or self._out:
             self._close()
         else:
             self._on_free(self)
@@ -529,21 +563,21 @@ class Connection(asyncio.BufferedProtocol):
 
     def _resolve(self, value: Any) -> bool:
         """Tell whoever waits; return whether anybody still does."""
-        future, self._future = self._future, None
-        if future is None or future.done():
+        waiter, self._waiter = self._waiter, None
+        if waiter is None or waiter.done():
             return False
-        future.set_result(value)
+        waiter.set_result(value)
         return True
 
     def _fail(self, error: StoreError | Stale) -> None:
         """End the exchange with an error, and the connection."""
         if isinstance(error, StoreError) and error.outcome == "not_applied":
             error.outcome = self._outcome()
-        future = self._future
+        waiter = self._waiter
         sink = self._sink
         self.abort()
-        if future is not None and not future.done():
-            future.set_exception(error)
+        if waiter is not None and not waiter.done():
+            waiter.set_exception(error)
         if type(sink) is Queued:
             sink.fail(error)
 
@@ -614,4 +648,4 @@ class Connection(asyncio.BufferedProtocol):
         self._fail(DeadlineError(message, outcome=self._outcome()))
 
 
-__all__ = ["Connection", "Stale"]
+__all__ = ["Connection", "Stale", "Waiter"]

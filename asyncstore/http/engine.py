@@ -26,9 +26,11 @@ from asyncstore.http.tls import tls_context
 
 if TYPE_CHECKING:
     import ssl
+    from collections.abc import Sequence
     from types import TracebackType
 
     from asyncstore.http.body import Queued
+    from asyncstore.http.connection import Waiter
     from asyncstore.http.head import Head
     from asyncstore.http.message import Origin, Request, Response
     from asyncstore.types import Settings
@@ -101,11 +103,13 @@ class Engine:
         """
         # Spelled out, and in `_exchange` again: each coroutine on the way costs every request.
         pool, head = self._prepare(request)
+        self._requests += 1
         deadline = DEADLINE.get()
         connection = pool.take() or await pool.acquire(deadline)
-        future = connection.begin(request, head, deadline)
+        future: asyncio.Future[Response] = pool.loop.create_future()
+        connection.begin(request, head, deadline, future)
         try:
-            response: Response = await future
+            response = await future
         except asyncio.CancelledError:
             _leave(connection, future)
             raise
@@ -113,7 +117,54 @@ class Engine:
             pass
         else:
             return response
-        replayed: Response = (await self._replay(request, pool, head, deadline))[1]
+        return await self.replay(request)
+
+    def idle(self, origin: Origin, /) -> int:
+        """Return how many connections to an origin are free."""
+        pool = self._pools.get(origin)
+        return 0 if pool is None or pool.loop is not _get_running_loop() else pool.idle
+
+    def start(
+        self, requests: Sequence[Request], waiters: Sequence[Waiter], deadline: float | None, /
+    ) -> list[Connection]:
+        """Send requests to one origin, as many as there are connections free.
+
+        For many requests at once: no task waits for each.
+
+        Args:
+            requests: as in `send`.
+            waiters: of each request, who is told of its answer as a future is, from a callback
+                of the event loop; also of `Stale`, after which `replay` may be tried.
+            deadline: in `time.monotonic()` seconds, or `None`.
+
+        Returns:
+            For each of the first ones, which were sent, its connection; `abandon(waiter)` of
+            that gives the request up. Nothing was sent of the others.
+        """
+        begun: list[Connection] = []
+        if not requests:
+            return begun
+        pool, _ = self._prepare(requests[0])
+        special = pool.special
+        for request, waiter in zip(requests, waiters, strict=True):
+            connection = pool.take()
+            if connection is None:
+                break
+            head = request.head
+            if head is None or special:
+                head = self._head(request, pool)
+            connection.begin(request, head, deadline, waiter)
+            begun.append(connection)
+        self._requests += len(begun)
+        return begun
+
+    async def replay(self, request: Request, /) -> Response:
+        """Send a request again, once, where a kept connection turned out to have been closed.
+
+        Errors as in `send`.
+        """
+        pool, head = self._prepare(request)
+        replayed: Response = (await self._replay(request, pool, head, DEADLINE.get()))[1]
         return replayed
 
     def stream(self, request: Request, /) -> Streaming:
@@ -131,7 +182,6 @@ class Engine:
         head = request.head
         if head is None or pool.special:
             head = self._head(request, pool)
-        self._requests += 1
         if self._timer is None:
             self._timer = pool.loop.call_later(self._tick, self._watch)
         return pool, head
@@ -139,9 +189,11 @@ class Engine:
     async def _exchange(self, request: Request) -> tuple[Connection, Any]:
         """Do as `send` does, for an answer that is streamed."""
         pool, head = self._prepare(request)
+        self._requests += 1
         deadline = DEADLINE.get()
         connection = pool.take() or await pool.acquire(deadline)
-        future = connection.begin(request, head, deadline, streamed=True)
+        future: asyncio.Future[Any] = pool.loop.create_future()
+        connection.begin(request, head, deadline, future, streamed=True)
         try:
             return connection, await future
         except asyncio.CancelledError:
@@ -165,7 +217,8 @@ class Engine:
             raise _closed_early(request)
         self._replays += 1
         connection = await pool.acquire(deadline, fresh=True)
-        future = connection.begin(request, head, deadline, streamed=streamed)
+        future: asyncio.Future[Any] = pool.loop.create_future()
+        connection.begin(request, head, deadline, future, streamed=streamed)
         try:
             return connection, await future
         except asyncio.CancelledError:

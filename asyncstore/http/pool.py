@@ -67,6 +67,11 @@ class Pool:
         self._limits: set[asyncio.Timeout] = set()
         self._resolver = Resolver(options.permit)
 
+    @property
+    def idle(self) -> int:
+        """How many connections are free."""
+        return len(self._idle)
+
     def take(self) -> Connection | None:
         """Return a free connection, or `None`; without waiting."""
         idle = self._idle
@@ -170,7 +175,7 @@ class Pool:
 
     def free(self, connection: Connection) -> None:
         """Take a connection back, for the next in the queue or the next to ask."""
-        if not connection.usable:
+        if connection.closing:
             return  # `_lost` follows, and passes its place on
         waiters = self._waiters
         while waiters:

@@ -11,6 +11,7 @@ from asyncstore.layers.base import Layer
 from asyncstore.layers.bridged import Bridged
 from asyncstore.layers.guarded import Guard, Guarded
 from asyncstore.layers.hedge import Hedged
+from asyncstore.layers.lane import Lane, lane_of
 from asyncstore.layers.limit import Limited
 from asyncstore.layers.readonly import ReadOnly
 from asyncstore.layers.retry import Retried, RetryPolicy
@@ -74,6 +75,7 @@ __all__ = [
     "Guard",
     "Guarded",
     "Hedged",
+    "Lane",
     "Layer",
     "Limited",
     "Options",
@@ -81,5 +83,6 @@ __all__ = [
     "Retried",
     "RetryPolicy",
     "Traced",
+    "lane_of",
     "layered",
 ]

@@ -99,6 +99,11 @@ class Gate:
         self.waiting: deque[anyio.Event] = deque()
         self._var = var
 
+    @property
+    def free(self) -> int:
+        """How many places are free for those who do not wait."""
+        return 0 if self.waiting else max(0, self.width.allowed - self.used)
+
     def enter(self) -> tuple[int, int] | None:
         """Take a place, if one is free; the result is for `leave`."""
         if self.waiting or self.used >= self.width.allowed:

@@ -16,6 +16,7 @@ from __future__ import annotations
 import random
 import secrets
 import time
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -36,7 +37,7 @@ from asyncstore.layers.resume import Resuming
 from asyncstore.types import WHOLE, WRITE_ID, Op
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
     from contextlib import AbstractAsyncContextManager
     from contextvars import ContextVar
 
@@ -85,6 +86,7 @@ class Retried(Layer):
 
     Attributes:
         retries: how many there were so far.
+        limited: the limit right beneath, if there is one: what it does is then done here.
     """
 
     def __init__(
@@ -106,7 +108,7 @@ class Retried(Layer):
         self._draw = draw
         self._tokens = float(policy.budget)
         self.retries = 0
-        self._limited = inner if isinstance(inner, Limited) else None
+        self.limited = inner if isinstance(inner, Limited) else None
         self._var: ContextVar[float | None] | None = None
         if self.limits.engine:
             from asyncstore.http import DEADLINE  # noqa: PLC0415 - others need no HTTP
@@ -131,11 +133,11 @@ class Retried(Layer):
 
         Reads are most of all calls, and each step on the way costs every one of them.
         """
-        limited, var = self._limited, self._var
+        limited, var = self.limited, self._var
         if limited is None or var is None:
             call = partial(self.inner.get, key, span=span, into=into, if_match=if_match, most=most)
             return await self.around(Op("get", key), call)
-        end = self._end(var)
+        end = self.end()
         token = var.set(end)
         gate = limited.reads
         try:
@@ -153,8 +155,7 @@ class Retried(Layer):
         finally:
             var.reset(token)
         gate.done(len(blob.data))
-        if self._tokens < self._policy.budget:
-            self._tokens += 0.1
+        self.paid()
         return blob
 
     async def put(
@@ -174,7 +175,7 @@ class Retried(Layer):
             mark, metadata = self._marked(metadata)
             settle = partial(self._find, key, mark)
         call = partial(
-            self.inner.put if self._limited is None else self._limited.inner.put,
+            self.inner.put if self.limited is None else self.limited.inner.put,
             key,
             data,
             if_match=if_match,
@@ -183,9 +184,9 @@ class Retried(Layer):
             metadata=metadata,
         )
         op = Op("put", key, write=True, size=len(data))
-        if self._limited is None:
+        if self.limited is None:
             return await self._until_done(op, call, settle)
-        again = partial(self._limited.around, op, call)
+        again = partial(self.limited.around, op, call)
         return await self._until_done(op, again, settle, first=call)
 
     async def begin_upload(
@@ -300,10 +301,10 @@ class Retried(Layer):
             first: the same of a write, but for the limit beneath this layer, which is then kept
                 here: a step less.
         """
-        limited, var = self._limited, self._var
+        limited, var = self.limited, self._var
         if var is None:
             return await self._until_late(op, call, settle)
-        end = self._end(var)
+        end = self.end()
         token = var.set(end)
         try:
             if first is None or limited is None:
@@ -320,17 +321,39 @@ class Retried(Layer):
             return await self._again(op, call, settle, error, end=end)
         finally:
             var.reset(token)
-        if self._tokens < self._policy.budget:
-            self._tokens += 0.1
+        self.paid()
         return result
 
-    def _end(self, var: ContextVar[float | None]) -> float | None:
-        """Return when a call that begins now must have ended."""
-        outer = var.get()
+    def end(self) -> float | None:
+        """Return when a call that begins now must have ended, in seconds of the clock."""
+        outer = None if self._var is None else self._var.get()
         if self._deadline is None:
             return outer
         end = self._clock() + self._deadline
         return end if outer is None or end < outer else outer
+
+    @contextmanager
+    def until(self, end: float | None) -> Generator[None]:
+        """Set the deadline where the engine reads it, for the calls within."""
+        if self._var is None:
+            yield
+            return
+        token = self._var.set(end)
+        try:
+            yield
+        finally:
+            self._var.reset(token)
+
+    def paid(self) -> None:
+        """Count a success, which pays for a part of a retry."""
+        if self._tokens < self._policy.budget:
+            self._tokens += 0.1
+
+    async def go_on(
+        self, op: Op, call: Callable[[], Awaitable[T]], error: StoreError, *, end: float | None
+    ) -> T:
+        """Go on after a first try, made elsewhere, that failed."""
+        return await self._again(op, call, None, error, end=end)
 
     async def _until_late(
         self,
@@ -360,8 +383,7 @@ class Retried(Layer):
             result = await call()
         except StoreError as error:
             return await self._again(op, call, settle, error, end=end)
-        if self._tokens < self._policy.budget:
-            self._tokens += 0.1
+        self.paid()
         return result
 
     async def _again(

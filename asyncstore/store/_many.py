@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from asyncstore.batch import Batch, Budget, Outcome
 from asyncstore.errors import StoreError
-from asyncstore.layers import Limited
-from asyncstore.provider import ability
+from asyncstore.layers import Limited, lane_of
+from asyncstore.provider import Asked, ability
 from asyncstore.store import _reading, _writing
-from asyncstore.types import WHOLE, Blob, MiB, ObjectMeta, Span
+from asyncstore.types import WHOLE, Blob, MiB, ObjectMeta, Span, change_meta
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
     from asyncstore.batch import Slot
     from asyncstore.provider import Provider
@@ -57,6 +57,7 @@ class Wanted:
 
 
 Job: TypeAlias = "list[Wanted]"
+_Flight: TypeAlias = "tuple[Wanted, Slot, Batch[Any, Blob], int | None]"
 
 
 def width_of(provider: Provider, ceiling: int | None) -> Callable[[], int]:
@@ -99,6 +100,7 @@ def get_many(
         width=_width(provider, width, writes=False),
         budget=Budget(budget),
         ordered=ordered,
+        express=reader if reader.lane is not None else None,
     )
 
 
@@ -118,7 +120,8 @@ def _merged(items: Iterator[Any], read: Callable[[Any, int], Wanted], gap: int) 
     low = high = 0
     for index, item in enumerate(items):
         wanted = read(item, index)
-        ends = None if wanted.error else _reading.closed(wanted.span)
+        alone = wanted.span is WHOLE or wanted.error is not None
+        ends = None if alone else _reading.closed(wanted.span)
         if job and ends is not None:
             first = job[0]
             near = ends[0] <= high + gap and ends[1] >= low - gap
@@ -141,7 +144,11 @@ def _merged(items: Iterator[Any], read: Callable[[Any, int], Wanted], gap: int) 
 
 
 class _Reader:
-    """Does the jobs of a reading batch, and learns how large objects are that nobody told of."""
+    """Does the jobs of a reading batch, and learns how large objects are that nobody told of.
+
+    Attributes:
+        lane: where whole objects are read without a task for each, if the provider has one.
+    """
 
     def __init__(
         self, provider: Provider, mine: Callable[[ObjectMeta], ObjectMeta], most: int | None
@@ -150,6 +157,7 @@ class _Reader:
         self._most = most
         self._mine = mine
         self._guess = _GUESS
+        self.lane = lane_of(provider, self._came, self._unfinished)
 
     def cost(self, job: Job) -> int:
         """Return the bytes that a job will hold, as far as one knows."""
@@ -160,6 +168,49 @@ class _Reader:
         if job[0].error is not None:
             return 0
         return self._guess if size is None else size
+
+    def start(self, jobs: Sequence[tuple[Job, Slot]], batch: Batch[Any, Blob]) -> Sequence[int]:
+        """See `Express.start`: begin to read whole objects."""
+        left, places, asked = [], [], []
+        for place, (job, slot) in enumerate(jobs):
+            wanted = job[0]
+            if wanted.span is not WHOLE or wanted.error is not None:
+                left.append(place)
+                continue
+            most = self._guess if wanted.size is None else self._most
+            asked.append(Asked(wanted.key, wanted.etag, most, (wanted, slot, batch, most)))
+            places.append(place)
+        begun = self.lane.start(asked) if self.lane is not None and asked else 0
+        return left + places[begun:]
+
+    def abandon(self) -> None:
+        """See `Express.abandon`."""
+        if self.lane is not None:
+            self.lane.abandon()
+
+    def _came(self, token: _Flight, blob: Blob) -> None:
+        wanted, slot, batch, _ = token
+        if wanted.size is None:
+            slot.settle(len(blob.data))
+        change_meta(blob, self._mine)
+        batch.landed(Outcome(wanted.item, wanted.index, blob), slot)
+
+    def _unfinished(self, token: _Flight, finish: Callable[[], Awaitable[Blob]]) -> None:
+        wanted, slot, batch, most = token
+
+        async def work() -> Sequence[Outcome[Any, Blob]]:
+            try:
+                blob = await finish()
+                if wanted.size is None:
+                    assert most is not None  # noqa: S101 - `start` said so
+                    blob = await self._known(wanted, slot, blob, most)
+                elif most is not None and not len(blob.data):
+                    blob = await _reading.refused(self._provider, wanted.span, None, blob)
+            except StoreError as error:
+                return [Outcome(wanted.item, wanted.index, error=error)]
+            return [Outcome(wanted.item, wanted.index, self._own([blob])[0])]
+
+        batch.unfinished(work, slot)
 
     async def work(self, job: Job, slot: Slot) -> Sequence[Outcome[Any, Blob]]:
         """Do a job."""
@@ -190,7 +241,7 @@ class _Reader:
 
     def _own(self, blobs: list[Blob]) -> list[Blob]:
         for blob in blobs:
-            blob.meta = self._mine(blob.meta)
+            change_meta(blob, self._mine)
         return blobs
 
     async def _neighbours(self, job: Job) -> list[Blob]:
@@ -210,6 +261,10 @@ class _Reader:
         blob = await self._provider.get(
             wanted.key, span=wanted.span, if_match=wanted.etag, most=guess
         )
+        return await self._known(wanted, slot, blob, guess)
+
+    async def _known(self, wanted: Wanted, slot: Slot, blob: Blob, guess: int) -> Blob:
+        """Return what was read, or read it now that it is known to be larger than the guess."""
         start, stop = wanted.span.resolve(blob.meta.size)
         if stop - start <= guess:
             slot.settle(len(blob.data))

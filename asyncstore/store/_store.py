@@ -23,7 +23,7 @@ from asyncstore.store import _arguments, _deleting, _many, _reading, _transfers,
 from asyncstore.store._listing import Keys, Listing, Walk
 from asyncstore.store._live import Watched
 from asyncstore.store._together import each
-from asyncstore.types import WHOLE, WRITE_ID, Blob, ObjectMeta, Span
+from asyncstore.types import WHOLE, WRITE_ID, Blob, ObjectMeta, Span, change_meta
 from asyncstore.url import check_key, check_listed, check_prefix
 
 if TYPE_CHECKING:
@@ -63,13 +63,14 @@ class Store:
         url: where it is.
     """
 
-    __slots__ = ("__weakref__", "_live", "_prefix", "_strip", "url")
+    __slots__ = ("__weakref__", "_live", "_mine", "_prefix", "_strip", "url")
 
     def __init__(self, live: Live, url: StoreURL, prefix: str) -> None:
         self._live = live
         self.url = url
         self._prefix = prefix
         self._strip = len(prefix)
+        self._mine = partial(_own, self._strip)
 
     # ---- reading
 
@@ -100,9 +101,7 @@ class Store:
         blob = await provider.get(self._whole(key), span=wanted, if_match=if_match, most=most)
         if most is not None and not len(blob.data):
             blob = await _reading.refused(provider, wanted, None, blob)
-        meta = blob.meta
-        if self._strip or meta.metadata:
-            blob.meta = self._mine(meta)
+        change_meta(blob, self._mine)
         return blob
 
     async def get_into(
@@ -133,7 +132,7 @@ class Store:
             if_match=if_match,
             most=self._live.most,
         )
-        blob.meta = self._mine(blob.meta)
+        change_meta(blob, self._mine)
         return blob
 
     async def get_range(
@@ -980,24 +979,6 @@ class Store:
             check_key(whole)
         return whole
 
-    def _mine(self, meta: ObjectMeta) -> ObjectMeta:
-        """Return metadata with the store's own key, and without the library's own marks."""
-        metadata = meta.metadata
-        if WRITE_ID in metadata:
-            metadata = _visible(metadata)
-        elif not self._strip:
-            return meta
-        return ObjectMeta(
-            meta.key[self._strip :],
-            meta.size,
-            etag=meta.etag,
-            version=meta.version,
-            modified=meta._modified,  # noqa: SLF001 - unparsed, which is quicker
-            content_type=meta.content_type,
-            metadata=metadata,
-            checksums=meta.checksums,
-        )
-
     def _to(self, other: Store | None) -> Store:
         """Return the store that a copy goes to."""
         if other is not None and not isinstance(other, Store):
@@ -1106,6 +1087,30 @@ def _real(path: str) -> str:
     """Follow the links to a file's folder; a file itself is never reached through one."""
     folder, name = os.path.split(path)
     return os.path.join(os.path.realpath(folder), name)
+
+
+def _own(strip: int, meta: ObjectMeta) -> ObjectMeta:
+    """Return metadata with a store's own key, and without the library's own marks.
+
+    Args:
+        strip: characters of the key that are the store's path.
+        meta: as a provider gives it.
+    """
+    metadata = meta.metadata
+    if WRITE_ID in metadata:
+        metadata = _visible(metadata)
+    elif not strip:
+        return meta
+    return ObjectMeta(
+        meta.key[strip:],
+        meta.size,
+        etag=meta.etag,
+        version=meta.version,
+        modified=meta._modified,  # noqa: SLF001 - unparsed, which is quicker
+        content_type=meta.content_type,
+        metadata=metadata,
+        checksums=meta.checksums,
+    )
 
 
 def _visible(metadata: Mapping[str, str]) -> dict[str, str]:

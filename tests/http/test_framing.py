@@ -290,7 +290,8 @@ async def test_an_answer_behind_a_failed_write_is_read_all_the_same():
         transport: Any = BrokenTransport(ours)
         connection.connection_made(transport)
         request = Request("PUT", Origin("http", "h", 80), "/k", body=bytes(1_000_000))
-        future = connection.begin(request, b"head", None)
+        future = asyncio.get_running_loop().create_future()
+        connection.begin(request, b"head", None, future)
         connection.connection_lost(BrokenPipeError())
         answer = await future
         assert (answer.status, answer.body) == (403, b"why!")

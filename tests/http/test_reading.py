@@ -242,6 +242,7 @@ def test_lines_that_were_read_before_are_read_the_same_and_few_are_remembered():
         found = read_head(answer(number), "GET")
         assert found.headers == wanted | {"x-id": str(number)}
     assert len(head._lines) <= 512
+    assert len(head._names) <= 512
     assert all(len(line) <= 256 for line in head._lines)
 
 

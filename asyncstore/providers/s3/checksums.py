@@ -31,6 +31,7 @@ _MD5_HEX = 32
 HEADERS = [(_HEADER + kind, kind) for kind in NAMES]
 """Where an answer tells a checksum, and of which kind, in the order of `NAMES`."""
 
+_USUAL = _HEADER + "crc64nvme"
 _QUICK = {"crc64nvme": (crt.crc64nvme, 8), "crc32c": (crt.crc32c, 4), "crc32": (crt.crc32, 4)}
 
 
@@ -69,11 +70,10 @@ def told(
     return found
 
 
-def agree(checksums: Mapping[str, str], headers: Mapping[str, str], data: Buffer, /) -> bool:
+def agree(headers: Mapping[str, str], data: Buffer, /) -> bool:
     """Whether these are an object's bytes by what is told of it, where that is quick to know.
 
     Args:
-        checksums: what `told` read from the headers.
         headers: of the answer.
         data: all of the object, perhaps.
 
@@ -82,8 +82,11 @@ def agree(checksums: Mapping[str, str], headers: Mapping[str, str], data: Buffer
     """
     if len(data) >= THREAD_FROM:
         return False
-    for kind, value in checksums.items():
-        return _quickly(kind, data) == _decoded(kind, value)
+    usual = headers.get(_USUAL)
+    if usual is not None and headers.get(TYPE) != "COMPOSITE":
+        return quickly("crc64nvme", data) == usual
+    for kind, value in told(headers).items():
+        return quickly(kind, data) == value
     wanted = md5_of(headers)
     return wanted is not None and md5(data, usedforsecurity=False).hexdigest() == wanted
 
@@ -181,18 +184,11 @@ def _decoded(kind: str, value: str) -> bytes:
 
 def quickly(kind: str, data: Buffer, /) -> str | None:
     """Return a checksum as `compute` does; `None` where that takes longer."""
-    made = None if len(data) >= THREAD_FROM else _quickly(kind, data)
-    return None if made is None else b2a_base64(made, newline=False).decode()
-
-
-def _quickly(kind: str, data: Buffer) -> bytes | None:
-    """Return a checksum that is one call, `None` for another."""
     quick = _QUICK.get(kind)
-    if quick is None:
+    if quick is None or len(data) >= THREAD_FROM:
         return None
     step, width = quick
-    made: int = step(data, 0)
-    return made.to_bytes(width, "big")
+    return b2a_base64(step(data, 0).to_bytes(width, "big"), newline=False).decode()
 
 
 async def compute(kind: str, data: Buffer, /) -> str:

@@ -22,9 +22,10 @@ from asyncstore.providers.s3.heads import NO_HEADERS
 from asyncstore.wire import s3 as wire
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Coroutine, Mapping
+    from collections.abc import AsyncGenerator, Coroutine, Mapping, Sequence
 
     from asyncstore.http import Reply, Response
+    from asyncstore.http.connection import Connection, Waiter
     from asyncstore.http.message import Body
     from asyncstore.providers.s3.credentials import S3Credentials
     from asyncstore.providers.s3.faults import Condition
@@ -227,6 +228,23 @@ class Client:
             return self._send_when_ready(ask)
         engine = self._engine or self.engine
         return engine.send(endpoint.sign(ask, time.time() + self._clock_offset))
+
+    def idle(self) -> int:
+        """Return how many requests could be sent now without waiting for anything."""
+        endpoint = self.ready()
+        if endpoint is None or self._engine is None:
+            return 0
+        return self._engine.idle(endpoint.origin)
+
+    def start(
+        self, asks: Sequence[Ask], waiters: Sequence[Waiter], deadline: float | None
+    ) -> Sequence[Connection]:
+        """Send requests, as many as `idle` said could be; see `Engine.start`."""
+        endpoint = self.ready()
+        if endpoint is None or self._engine is None:
+            return ()
+        endpoint.sign_reads(asks, time.time() + self._clock_offset)
+        return self._engine.start(asks, waiters, deadline)
 
     async def _send_when_ready(self, ask: Ask) -> Response:
         endpoint = await self.endpoint()

@@ -23,7 +23,7 @@ from asyncstore.wire.sigv4 import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from asyncstore.providers.s3.client import Ask
     from asyncstore.providers.s3.credentials import S3Credentials
@@ -160,6 +160,20 @@ class Endpoint:
             method, path, query, ask.headers, now=now, length=length, payload=payload
         )
         return ask
+
+    def sign_reads(self, asks: Sequence[Ask], now: float) -> None:
+        """Do as `sign` does for requests to read objects."""
+        writer = None if self._hash_payload else self._writer
+        for ask in asks:
+            if writer is None or ask.headers is not READ:
+                self.sign(ask, now)
+                continue
+            assert ask.key is not None  # noqa: S101 - it is an object that is read
+            path = self.prefix + encode_path(ask.key)
+            ask.endpoint = self
+            ask.origin = self.origin
+            ask.target = path
+            ask.head = writer.write_read(path, now)
 
     def presign(
         self, method: str, key: str, headers: Mapping[str, str], *, now: float, expires: int

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from asyncstore.errors import ConfigurationError, NotFoundError, NotSupportedError, StoreError
 from asyncstore.provider import Resumed
-from asyncstore.providers.s3 import deleting, lasting, reading, writing
+from asyncstore.providers.s3 import deleting, lasting, reading, starting, writing
 from asyncstore.providers.s3 import upload as uploads
 from asyncstore.providers.s3.capabilities import CONDITIONS, Probes
 from asyncstore.providers.s3.client import Ask, Client, Placed
@@ -23,6 +23,7 @@ from asyncstore.wire.sigv4 import EXPIRES_MAX, encode_query
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
 
+    from asyncstore.provider import Asked, Started
     from asyncstore.providers.s3.reading import S3Stream
     from asyncstore.types import Blob, Buffer, ObjectMeta, Span, Verifier
     from asyncstore.url import StoreURL
@@ -92,6 +93,17 @@ class S3Provider:
         if span is WHOLE:
             return reading.whole(self._client, key, into, if_match, most)
         return reading.get(Reading(self._client, "get", key, span, if_match), into, most=most)
+
+    def start_gets(
+        self,
+        asked: Sequence[Asked],
+        ended: Callable[[Any, Blob | None], None],
+        /,
+        *,
+        deadline: float | None = None,
+    ) -> Sequence[Started]:
+        """See `StartsReads.start_gets`."""
+        return starting.start(self._client, asked, ended, deadline)
 
     @asynccontextmanager
     async def open(

@@ -307,15 +307,15 @@ async def whole(
     blob = None
     try:
         outcome = await client.send(ask)
-        blob = _quickly(client, key, if_match, outcome)
+        blob = quickly(client, key, if_match, outcome)
     except StoreError as error:
         outcome = error
     if blob is not None:
         return blob
-    return await _settled(Reading(client, "get", key, WHOLE, if_match), ask, outcome, most)
+    return await settled(Reading(client, "get", key, WHOLE, if_match), ask, outcome, most)
 
 
-def _quickly(client: Client, key: str, if_match: str | None, reply: Response) -> Blob | None:
+def quickly(client: Client, key: str, if_match: str | None, reply: Response) -> Blob | None:
     """Return what came, where it is a whole object and quick to prove right."""
     headers = reply.headers
     if (
@@ -325,13 +325,12 @@ def _quickly(client: Client, key: str, if_match: str | None, reply: Response) ->
     ):
         return None
     body = reply.body
-    meta = meta_of(key, headers, len(body))
-    if client.settings.checksums and not agree(meta.checksums, headers, body):
+    if client.settings.checksums and not agree(headers, body):
         return None
-    if if_match is not None and meta.etag is not None and meta.etag != quoted(if_match):
+    if if_match is not None and headers.get("etag") != if_match:
         return None
     client.seen = True
-    return Blob(body, meta)
+    return Blob(body, (meta_of, (key, headers, len(body))))
 
 
 async def get(reading: Reading, into: memoryview | None, *, most: int | None = None) -> Blob:
@@ -348,10 +347,10 @@ async def get(reading: Reading, into: memoryview | None, *, most: int | None = N
         outcome = await client.send(ask)
     except StoreError as error:
         outcome = error
-    return await _settled(reading, ask, outcome, most)
+    return await settled(reading, ask, outcome, most)
 
 
-async def _settled(
+async def settled(
     reading: Reading, ask: Ask, outcome: Response | StoreError, most: int | None
 ) -> Blob:
     """Return what came of a read, thoroughly verified, or what it takes instead."""

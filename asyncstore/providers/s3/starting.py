@@ -1,0 +1,107 @@
+"""Reads that are begun and not waited for: thousands at once, without a task for each.
+
+What `reading.whole` does in a coroutine is done here in two steps: the request, and what the
+answer's arrival calls. What is not quick to prove right, or went wrong, is settled as there.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from asyncstore.errors import StoreError
+from asyncstore.http import Stale
+from asyncstore.providers.s3 import reading
+from asyncstore.providers.s3.client import Ask
+from asyncstore.providers.s3.endpoint import READ
+from asyncstore.providers.s3.heads import NO_HEADERS
+from asyncstore.types import WHOLE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from asyncstore.http import Response
+    from asyncstore.http.connection import Connection
+    from asyncstore.provider import Asked
+    from asyncstore.providers.s3.client import Client
+    from asyncstore.types import Blob
+
+    Ended = Callable[["StartedGet", Blob | None], None]
+
+
+class StartedGet(Ask):
+    """A read under way: the request, and who is told of its answer; see `provider.Started`."""
+
+    __slots__ = ("_client", "_ended", "_outcome", "asked", "connection", "note")
+
+    # What they all have alike is the class's: one of these is made for every object.
+    op = "get"
+    method = "GET"
+    query = ""
+    body = b""
+    into = None
+    length = None
+    replayable = True
+
+    connection: Connection
+    note: Any
+
+    def __init__(self, client: Client, ended: Ended, asked: Asked) -> None:
+        self.key = asked.key
+        self.limit = asked.most
+        self.headers = READ if client.settings.checksums else NO_HEADERS
+        self.condition = None
+        if asked.if_match is not None:
+            self.headers = {**self.headers, "if-match": asked.if_match}
+            self.condition = "source"
+        self.asked = asked
+        self._client = client
+        self._ended = ended
+        self._outcome: Response | Exception | None = None
+
+    def abandon(self) -> None:
+        """See `Started.abandon`."""
+        self.connection.abandon(self)
+
+    def done(self) -> bool:
+        """See `Waiter.done`."""
+        return False
+
+    def set_result(self, response: Response) -> None:
+        """See `Waiter.set_result`."""
+        blob = None
+        self._outcome = response
+        try:
+            blob = reading.quickly(self._client, self.asked.key, self.asked.if_match, response)
+        except Exception as error:  # noqa: BLE001 - `settle` raises it
+            self._outcome = error
+        self._ended(self, blob)
+
+    def set_exception(self, error: StoreError | Stale) -> None:
+        """See `Waiter.set_exception`."""
+        self._outcome = error
+        self._ended(self, None)
+
+    async def settle(self) -> Blob:
+        """See `Started.settle`."""
+        client, outcome, asked = self._client, self._outcome, self.asked
+        assert outcome is not None  # noqa: S101 - it has ended
+        if isinstance(outcome, Stale):
+            try:
+                outcome = await client.engine.replay(self)
+            except StoreError as error:
+                outcome = error
+        elif isinstance(outcome, Exception) and not isinstance(outcome, StoreError):
+            raise outcome
+        read = reading.Reading(client, "get", asked.key, WHOLE, asked.if_match)
+        return await reading.settled(read, self, outcome, asked.most)
+
+
+def start(
+    client: Client, asked: Sequence[Asked], ended: Ended, deadline: float | None
+) -> Sequence[StartedGet]:
+    """Begin to read objects; see `StartsReads.start_gets`."""
+    asks = [StartedGet(client, ended, one) for one in asked[: client.idle()]]
+    begun = client.start(asks, asks, deadline)
+    for ask, connection in zip(asks, begun, strict=False):
+        ask.connection = connection
+    return asks[: len(begun)]
