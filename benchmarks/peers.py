@@ -36,6 +36,7 @@ class Peer:
         kinds: the kinds of works that it can do.
         threads: whether its calls are made from as many threads as requests are in flight.
         command: whether it is a program that does a whole work by itself.
+        batch: whether it has one call for many objects.
         loop: `asyncio` or `uvloop`.
     """
 
@@ -43,6 +44,7 @@ class Peer:
     servers = frozenset({"nginx", "nginx-tls", "standin", "seaweedfs"})
     threads = False
     command = False
+    batch = False
     loop = "asyncio"
 
     def __init__(self, place: Place, work: Work) -> None:
@@ -101,6 +103,26 @@ class AsyncstoreUnchecked(Asyncstore):
 
 
 class AsyncstoreUvloop(Asyncstore):
+    """The same, on uvloop."""
+
+    loop = "uvloop"
+
+
+class AsyncstoreMany(Asyncstore):
+    """The public `Store`, with its one call for many objects."""
+
+    kinds = frozenset({"get"})
+    batch = True
+
+    async def get_many(self, keys):
+        found = [None] * len(keys)
+        async with self.store.get_many(keys, width=self.work.width) as reads:
+            async for outcome in reads:
+                found[outcome.index] = outcome.result().data
+        return found
+
+
+class AsyncstoreManyUvloop(AsyncstoreMany):
     """The same, on uvloop."""
 
     loop = "uvloop"
@@ -478,6 +500,8 @@ class Wrk(Peer):
 PEERS = {
     "asyncstore": Asyncstore,
     "asyncstore, uvloop": AsyncstoreUvloop,
+    "asyncstore, get_many": AsyncstoreMany,
+    "asyncstore, get_many, uvloop": AsyncstoreManyUvloop,
     "asyncstore, no checksums": AsyncstoreUnchecked,
     "asyncstore, engine only": AsyncstoreEngine,
     "obstore": Obstore,

@@ -99,6 +99,10 @@ class Job:
             with ThreadPoolExecutor(self.work.width) as pool:
                 for number, result in enumerate(pool.map(lambda call: call(), calls)):
                     results[number] = result if keep else self.length(result)
+        elif self.peer.batch:
+            keys = [key_of(self.work, number) for number in range(self.work.count)]
+            found = await self.peer.get_many(keys)
+            results = found if keep else [self.length(result) for result in found]
         else:
             numbers = iter(range(len(calls)))
 

@@ -157,10 +157,10 @@ class Batch(Generic[T, V]):
         Raises:
             Exception: what the items' iterable raised; an item's own error is in its outcome.
         """
-        outcomes = await self.some(1)
-        if not outcomes:
+        self._release()
+        if not self._ready and not await self._wait():
             raise StopAsyncIteration
-        return outcomes[0]
+        return self._hand_out()
 
     async def some(self, most: int, /, *, linger: float = 0.0) -> list[Outcome[T, V]]:
         """Wait for an outcome, and return it with those that are there too; `[]` at the end.
@@ -174,29 +174,35 @@ class Batch(Generic[T, V]):
         Raises:
             Exception: as in `__anext__`.
         """
-        if self._group is None:
-            raise RuntimeError("write `async with` around a batch, and iterate inside it")
         self._release()
         ready = self._ready
-        while not ready:
+        if not ready and not await self._wait():
+            return []
+        if linger and len(ready) < most and (self._workers or self._flying):
+            await anyio.sleep(linger)
+        return [self._hand_out() for _ in range(min(most, len(ready)))]
+
+    async def _wait(self) -> bool:
+        """Wait until an outcome is there; return whether one is, before the end."""
+        while not self._ready:
+            if self._group is None:
+                raise RuntimeError("write `async with` around a batch, and iterate inside it")
             if not (self._workers or self._flying):
                 if self._broken is not None:
                     raise self._broken
-                return []
+                return False
             self._consumer = anyio.Event()
             await self._consumer.wait()
-        if linger and len(ready) < most and (self._workers or self._flying):
-            await anyio.sleep(linger)
-        outcomes: list[Outcome[T, V]] = []
-        while ready and len(outcomes) < most:
-            outcome, slot = ready.popleft()
-            outcomes.append(outcome)
-            if slot is not None:
-                self._taken.append(slot)
+        return True
+
+    def _hand_out(self) -> Outcome[T, V]:
+        outcome, slot = self._ready.popleft()
+        if slot is not None:
+            self._taken.append(slot)
         if self._room is not None and self._backlog() < _BACKLOG:
             self._room.set()
             self._room = None
-        return outcomes
+        return outcome
 
     async def finish(self) -> int:
         """Run to the end; return how many items succeeded, for calls whose values matter less.
@@ -403,10 +409,8 @@ class Batch(Generic[T, V]):
 
     def _release(self) -> None:
         taken = self._taken
-        if taken:
-            for slot in taken:
-                slot.free()
-            taken.clear()
+        while taken:
+            taken.pop().free()
 
     def _tell(self) -> None:
         consumer, self._consumer = self._consumer, None

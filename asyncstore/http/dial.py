@@ -11,6 +11,7 @@ from itertools import chain, zip_longest
 from typing import TYPE_CHECKING, TypeAlias
 
 from asyncstore.errors import ConfigurationError, UnavailableError
+from asyncstore.http.plain import PlainTransport, fits
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -59,8 +60,13 @@ async def dial(
         sock.close()
         raise
     # From here on the transport owns the socket, and closes it whatever happens.
+    loop = asyncio.get_running_loop()
+    if context is None and fits(loop):
+        connection = make()
+        PlainTransport(loop, sock, connection)
+        return connection
     try:
-        _, connection = await asyncio.get_running_loop().create_connection(
+        _, connection = await loop.create_connection(
             make,
             sock=sock,
             ssl=context,
