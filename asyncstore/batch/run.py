@@ -221,6 +221,11 @@ class Batch(Generic[T, V]):
             raise BatchError(f"{len(errors)} of {done + len(errors)} items failed", errors)
         return done
 
+    @property
+    def flying(self) -> int:
+        """How many jobs are under way without a worker."""
+        return self._flying
+
     # ---- workers
 
     def _start(self, first: Callable[[], Awaitable[None]] | None = None) -> None:
@@ -266,8 +271,9 @@ class Batch(Generic[T, V]):
     ) -> tuple[Any, Slot] | None:
         """Begin a job, and others that are there; return one that is left for this worker."""
         jobs = [drawn]
+        room = width - self._flying - (self._workers - 1)
         try:
-            while len(jobs) < width - self._flying:
+            while len(jobs) < room:
                 another = self._draw_now()
                 if another is None:
                     break

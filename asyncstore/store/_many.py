@@ -10,10 +10,10 @@ from collections.abc import AsyncIterable, AsyncIterator, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
-from asyncstore.batch import Batch, Budget, Outcome
+from asyncstore.batch import Batch, Budget, Outcome, Reads
 from asyncstore.errors import StoreError
-from asyncstore.layers import Limited, lane_of
-from asyncstore.provider import Asked, ability
+from asyncstore.layers import Limited
+from asyncstore.provider import ability
 from asyncstore.store import _reading, _writing
 from asyncstore.types import WHOLE, Blob, MiB, ObjectMeta, Span, change_meta
 
@@ -57,7 +57,6 @@ class Wanted:
 
 
 Job: TypeAlias = "list[Wanted]"
-_Flight: TypeAlias = "tuple[Wanted, Slot, Batch[Any, Blob], int | None]"
 
 
 def width_of(provider: Provider, ceiling: int | None) -> Callable[[], int]:
@@ -100,7 +99,7 @@ def get_many(
         width=_width(provider, width, writes=False),
         budget=Budget(budget),
         ordered=ordered,
-        express=reader if reader.lane is not None else None,
+        express=Reads(reader.wish, reader.came, reader.finish).on(provider),
     )
 
 
@@ -144,11 +143,7 @@ def _merged(items: Iterator[Any], read: Callable[[Any, int], Wanted], gap: int) 
 
 
 class _Reader:
-    """Does the jobs of a reading batch, and learns how large objects are that nobody told of.
-
-    Attributes:
-        lane: where whole objects are read without a task for each, if the provider has one.
-    """
+    """Does the jobs of a reading batch, and learns how large objects are that nobody told of."""
 
     def __init__(
         self, provider: Provider, mine: Callable[[ObjectMeta], ObjectMeta], most: int | None
@@ -157,7 +152,6 @@ class _Reader:
         self._most = most
         self._mine = mine
         self._guess = _GUESS
-        self.lane = lane_of(provider, self._came, self._unfinished)
 
     def cost(self, job: Job) -> int:
         """Return the bytes that a job will hold, as far as one knows."""
@@ -169,48 +163,35 @@ class _Reader:
             return 0
         return self._guess if size is None else size
 
-    def start(self, jobs: Sequence[tuple[Job, Slot]], batch: Batch[Any, Blob]) -> Sequence[int]:
-        """See `Express.start`: begin to read whole objects."""
-        left, places, asked = [], [], []
-        for place, (job, slot) in enumerate(jobs):
-            wanted = job[0]
-            if wanted.span is not WHOLE or wanted.error is not None:
-                left.append(place)
-                continue
-            most = self._guess if wanted.size is None else self._most
-            asked.append(Asked(wanted.key, wanted.etag, most, (wanted, slot, batch, most)))
-            places.append(place)
-        begun = self.lane.start(asked) if self.lane is not None and asked else 0
-        return left + places[begun:]
+    def wish(self, job: Job) -> tuple[str, str | None, int | None] | None:
+        """Return what `Provider.get` takes, where a job is no more than that for a whole object."""
+        wanted = job[0]
+        if wanted.span is not WHOLE or wanted.error is not None:
+            return None
+        return wanted.key, wanted.etag, self._guess if wanted.size is None else self._most
 
-    def abandon(self) -> None:
-        """See `Express.abandon`."""
-        if self.lane is not None:
-            self.lane.abandon()
-
-    def _came(self, token: _Flight, blob: Blob) -> None:
-        wanted, slot, batch, _ = token
+    def came(self, job: Job, slot: Slot, blob: Blob) -> Outcome[Any, Blob]:
+        """Return the outcome of a job whose object was read."""
+        wanted = job[0]
         if wanted.size is None:
             slot.settle(len(blob.data))
         change_meta(blob, self._mine)
-        batch.landed(Outcome(wanted.item, wanted.index, blob), slot)
+        return Outcome(wanted.item, wanted.index, blob)
 
-    def _unfinished(self, token: _Flight, finish: Callable[[], Awaitable[Blob]]) -> None:
-        wanted, slot, batch, most = token
-
-        async def work() -> Sequence[Outcome[Any, Blob]]:
-            try:
-                blob = await finish()
-                if wanted.size is None:
-                    assert most is not None  # noqa: S101 - `start` said so
-                    blob = await self._known(wanted, slot, blob, most)
-                elif most is not None and not len(blob.data):
-                    blob = await _reading.refused(self._provider, wanted.span, None, blob)
-            except StoreError as error:
-                return [Outcome(wanted.item, wanted.index, error=error)]
-            return [Outcome(wanted.item, wanted.index, self._own([blob])[0])]
-
-        batch.unfinished(work, slot)
+    async def finish(
+        self, job: Job, slot: Slot, read: Callable[[], Awaitable[Blob]]
+    ) -> Sequence[Outcome[Any, Blob]]:
+        """Do a job whose object takes more to read."""
+        wanted = job[0]
+        try:
+            blob = await read()
+            if wanted.size is None:
+                blob = await self._known(wanted, slot, blob)
+            elif self._most is not None and not len(blob.data):
+                blob = await _reading.refused(self._provider, wanted.span, None, blob)
+        except StoreError as error:
+            return [Outcome(wanted.item, wanted.index, error=error)]
+        return [Outcome(wanted.item, wanted.index, self._own([blob])[0])]
 
     async def work(self, job: Job, slot: Slot) -> Sequence[Outcome[Any, Blob]]:
         """Do a job."""
@@ -257,16 +238,15 @@ class _Reader:
 
     async def _unknown(self, wanted: Wanted, slot: Slot) -> Blob:
         """Read an object whose size nobody told, as far as it fits what was taken for it."""
-        guess = self._guess
         blob = await self._provider.get(
-            wanted.key, span=wanted.span, if_match=wanted.etag, most=guess
+            wanted.key, span=wanted.span, if_match=wanted.etag, most=self._guess
         )
-        return await self._known(wanted, slot, blob, guess)
+        return await self._known(wanted, slot, blob)
 
-    async def _known(self, wanted: Wanted, slot: Slot, blob: Blob, guess: int) -> Blob:
+    async def _known(self, wanted: Wanted, slot: Slot, blob: Blob) -> Blob:
         """Return what was read, or read it now that it is known to be larger than the guess."""
         start, stop = wanted.span.resolve(blob.meta.size)
-        if stop - start <= guess:
+        if len(blob.data) == stop - start:
             slot.settle(len(blob.data))
             return blob
         self._guess = min(2 * (stop - start), _GUESS_MAX)

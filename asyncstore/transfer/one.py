@@ -123,11 +123,28 @@ class Carrier:
             if renamed is not None:
                 return renamed
         if self._grouped and step.meta.size <= min(GROUPED, SMALL):
-            blob = await self._source.get(step.key, if_match=step.meta.etag)
-            return Carried(None, blob=blob)
+            return Carried(None, blob=await self._source.get(step.key, if_match=step.meta.etag))
         before, after = await self._copy(step.meta)
         self._arrived(before, after)
         return Carried(after)
+
+    def wish(self, step: Step) -> tuple[str, str, int] | None:
+        """Return what `Provider.get` takes, where a step is to read one small object and no more.
+
+        What comes is for `read`.
+        """
+        meta = step.meta
+        if not self._grouped or self._verify or step.verb != "copy":
+            return None
+        if meta.etag is None or meta.size > min(GROUPED, SMALL):
+            return None
+        return self._source.prefix + meta.key, meta.etag, SMALL
+
+    def read(self, step: Step, blob: Blob) -> Carried:
+        """Take what was read; of a version, the listing has said all that files have of it."""
+        meta, size = step.meta, len(blob.data)
+        blob.meta = meta if size == meta.size else meta.replace(size=size)
+        return Carried(None, blob=blob)
 
     async def put(self, blob: Blob) -> ObjectMeta:
         """Write a small object that was read."""

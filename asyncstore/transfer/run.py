@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import anyio
 
-from asyncstore.batch import Batch, Budget, Chunked, Outcome
+from asyncstore.batch import Batch, Budget, Chunked, Outcome, Reads
 from asyncstore.errors import AlreadyExistsError, InvalidPathError, NotFoundError, StoreError
 from asyncstore.layers import Limited, Retried
 from asyncstore.provider import ability
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from asyncstore.transfer.report import Progress
     from asyncstore.transfer.sides import Sides
     from asyncstore.transfer.together import PutGroup
-    from asyncstore.types import ObjectMeta
+    from asyncstore.types import Blob, ObjectMeta
 
 _SETTLED = 256  # objects, at once
 
@@ -277,7 +277,9 @@ class Transfer:
             cost=self._carrier.cost,
             width=self._width,
             budget=Budget(self._how.budget),
+            express=Reads(self._carrier.wish, self._came, self._finish).on(self._source.provider),
         )
+        self._telling.flying = lambda: batch.flying
         together = self._together
         linger = 0.0 if together is None else LINGER
         async with batch:
@@ -289,6 +291,17 @@ class Transfer:
                     await self._leaving.add(copied)
                 if self._record.due:
                     await in_thread(self._record.save)
+
+    def _came(self, step: Step, _: Slot, blob: Blob) -> Outcome[Step, Carried]:
+        return Outcome(step, 0, self._carrier.read(step, blob))
+
+    async def _finish(
+        self, step: Step, slot: Slot, read: Callable[[], Awaitable[Blob]]
+    ) -> Sequence[Outcome[Step, Carried]]:
+        try:
+            return (self._came(step, slot, await read()),)
+        except StoreError as error:
+            return (Outcome(step, 0, error=error.at(self._op, self._place(step.key))),)
 
     async def _work(self, step: Step, slot: Slot) -> Sequence[Outcome[Step, Carried]]:
         outcome: Outcome[Step, Carried] = Outcome(step, 0)

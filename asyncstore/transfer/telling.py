@@ -27,6 +27,7 @@ class Telling:
         files: objects that are settled.
         bytes: that have arrived.
         under_way: objects that are being worked on.
+        flying: says how many others are, which nobody needs to work on.
         planned: the plan is complete.
     """
 
@@ -40,6 +41,7 @@ class Telling:
         self._told = 0.0
         self._told_failures = 0
         self.files = self.bytes = self.under_way = 0
+        self.flying: Callable[[], int] = lambda: 0
         self.planned = False
 
     @property
@@ -84,7 +86,7 @@ class Telling:
             bytes_total=report.plan.bytes,
             failed=len(report.failures),
             seconds=now - self._began,
-            under_way=self.under_way,
+            under_way=self.under_way + self.flying(),
             width=self._width(),
             plan=report.plan if self.planned else None,
             failures=news,

@@ -69,6 +69,27 @@ def test_a_head_in_one_go_is_the_one_made_step_by_step(asked, token):
         assert parsed(ours) == parsed(theirs)
 
 
+@settings(max_examples=300, deadline=None)
+@given(
+    asked=st.lists(
+        st.tuples(st.text(max_size=12), st.none() | values, moments), min_size=1, max_size=8
+    ),
+    token=st.sampled_from([None, "to%ken"]),
+    read=st.sampled_from([{}, {"x-amz-checksum-mode": "ENABLED"}]),
+)
+def test_a_plain_read_is_the_one_made_step_by_step(asked, token, read):
+    signer = Signer("AKID%EXAMPLE", "secret", token, region="eu-central-1")
+    apart = Signer("AKID%EXAMPLE", "secret", token, region="eu-central-1")
+    writer = HeadWriter(signer, HOST, read)
+    for key, version, now in asked:
+        path = "/" + encode_path(key)
+        headers = read if version is None else {**read, "if-match": version}
+        theirs = step_by_step(
+            apart, "GET", path, "", headers, now=now, length=None, payload=UNSIGNED_PAYLOAD
+        )
+        assert parsed(writer.write_read(path, now, version)) == parsed(theirs)
+
+
 def test_another_use_of_the_signer_in_between_changes_nothing():
     signer = Signer("A", "s", region="r")
     writer = HeadWriter(signer, HOST)
@@ -90,7 +111,7 @@ def test_what_would_end_its_line_is_refused_each_time(headers):
 def test_the_token_that_is_sent_is_not_shown():
     writer = HeadWriter(Signer("A", "s", CANARY_TOKEN, region="r"), HOST)
     assert CANARY_TOKEN.encode() in writer.write("GET", "/k", now=NOW)
-    (form,) = writer._forms.values()
+    form = writer._forms["GET", True]
     assert CANARY_TOKEN in form.head
     assert CANARY_TOKEN not in f"{form} {form!r} {writer!r}"
 

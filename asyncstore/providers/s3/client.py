@@ -25,10 +25,11 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Coroutine, Mapping, Sequence
 
     from asyncstore.http import Reply, Response
-    from asyncstore.http.connection import Connection, Waiter
+    from asyncstore.http.connection import Connection
     from asyncstore.http.message import Body
     from asyncstore.providers.s3.credentials import S3Credentials
     from asyncstore.providers.s3.faults import Condition
+    from asyncstore.providers.s3.starting import StartedGet
     from asyncstore.types import Settings
 
 _ERROR_READ = 64 << 10
@@ -237,14 +238,23 @@ class Client:
         return self._engine.idle(endpoint.origin)
 
     def start(
-        self, asks: Sequence[Ask], waiters: Sequence[Waiter], deadline: float | None
+        self,
+        asks: Sequence[StartedGet],
+        versions: Sequence[str | None],
+        deadline: float | None,
     ) -> Sequence[Connection]:
-        """Send requests, as many as `idle` said could be; see `Engine.start`."""
+        """Send plain reads, as many as `idle` said could be; see `Engine.start`.
+
+        Args:
+            asks: the reads, each told of its answer itself.
+            versions: as in `Endpoint.sign_reads`.
+            deadline: as in `Engine.start`.
+        """
         endpoint = self.ready()
         if endpoint is None or self._engine is None:
             return ()
-        endpoint.sign_reads(asks, time.time() + self._clock_offset)
-        return self._engine.start(asks, waiters, deadline)
+        endpoint.sign_reads(asks, versions, time.time() + self._clock_offset)
+        return self._engine.start(asks, asks, deadline)
 
     async def _send_when_ready(self, ask: Ask) -> Response:
         endpoint = await self.endpoint()

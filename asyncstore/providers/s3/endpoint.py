@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from asyncstore.errors import ConfigurationError
 from asyncstore.http import Origin
 from asyncstore.http.message import size_of
-from asyncstore.providers.s3.heads import HeadWriter
+from asyncstore.providers.s3.heads import NO_HEADERS, HeadWriter
 from asyncstore.wire.sigv4 import (
     EMPTY_SHA256,
     UNSIGNED_PAYLOAD,
@@ -109,7 +109,8 @@ class Endpoint:
         self._signer = self._make_signer() if creds.access_key else None
         self._writer = None
         if self._signer is not None:
-            self._writer = HeadWriter(self._signer, self.authority, READ)
+            read = READ if settings.checksums else NO_HEADERS
+            self._writer = HeadWriter(self._signer, self.authority, read)
         far = base.scheme == "http" and not base.is_loopback
         if far and self._signer is not None and not settings.allow_http:
             raise ConfigurationError(
@@ -149,7 +150,8 @@ class Endpoint:
         if self._writer is None:
             ask.head = None
             return ask
-        if ask.headers is READ and method == "GET" and not query and not self._hash_payload:
+        plain = ask.headers is self._writer.read and not query and not self._hash_payload
+        if plain and method == "GET":
             ask.head = self._writer.write_read(path, now)
             return ask
         payload = UNSIGNED_PAYLOAD
@@ -161,11 +163,17 @@ class Endpoint:
         )
         return ask
 
-    def sign_reads(self, asks: Sequence[Ask], now: float) -> None:
-        """Do as `sign` does for requests to read objects."""
+    def sign_reads(self, asks: Sequence[Ask], versions: Sequence[str | None], now: float) -> None:
+        """Do as `sign` does for plain reads of whole objects.
+
+        Args:
+            asks: the reads.
+            versions: of each, the `if-match` that is among its headers.
+            now: as in `sign`.
+        """
         writer = None if self._hash_payload else self._writer
-        for ask in asks:
-            if writer is None or ask.headers is not READ:
+        for ask, version in zip(asks, versions, strict=True):
+            if writer is None:
                 self.sign(ask, now)
                 continue
             assert ask.key is not None  # noqa: S101 - it is an object that is read
@@ -173,7 +181,7 @@ class Endpoint:
             ask.endpoint = self
             ask.origin = self.origin
             ask.target = path
-            ask.head = writer.write_read(path, now)
+            ask.head = writer.write_read(path, now, version)
 
     def presign(
         self, method: str, key: str, headers: Mapping[str, str], *, now: float, expires: int

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from asyncstore.wire.sigv4 import Signer
 
 NO_HEADERS: Mapping[str, str] = MappingProxyType({})
+_PLACE = "\0"  # which nothing that is sent can be
 _FORMS_MAX = 256  # users may invent metadata's names
 
 
@@ -52,7 +53,16 @@ class HeadWriter:
         read: the headers of a plain read, which is most of all requests.
     """
 
-    __slots__ = ("_authority", "_forms", "_moment", "_plain", "_second", "_signer", "read")
+    __slots__ = (
+        "_authority",
+        "_forms",
+        "_moment",
+        "_plain",
+        "_second",
+        "_signer",
+        "_versioned",
+        "read",
+    )
 
     def __init__(
         self, signer: Signer, authority: str, read: Mapping[str, str] = NO_HEADERS
@@ -101,25 +111,42 @@ class HeadWriter:
             return (form.head % (target, *values, signature)).encode()
         return (form.head % (target, *values, signature, length)).encode()
 
-    def write_read(self, path: str, now: float) -> bytes:
-        """Return the head of a plain read: what `write` makes of `GET` and the headers `read`."""
+    def write_read(self, path: str, now: float, if_match: str | None = None) -> bytes:
+        """Return the head of a plain read, signed.
+
+        What `write` makes of `GET`, the headers `read` and, where it is given, `if-match`.
+        """
         if int(now) != self._second:
             self._begin(now)
-        before, after = self._plain
-        signature = self._moment.signature(f"GET\n{path}{before}")
-        return f"GET {path}{after}{signature}\r\n\r\n".encode()
+        if if_match is None:
+            (_, before), (_, after, end) = self._plain
+            signature = self._moment.signature(f"GET\n{path}{before}")
+            return f"GET {path}{after}{signature}{end}".encode()
+        if not _is_plain(if_match):
+            return self.write("GET", path, "", {**self.read, "if-match": if_match}, now=now)
+        (_, before, rest), (_, after, more, end) = self._versioned
+        signature = self._moment.signature(f"GET\n{path}{before}{if_match}{rest}")
+        return f"GET {path}{after}{if_match}{more}{signature}{end}".encode()
 
     def _begin(self, now: float) -> None:
         """Begin a second."""
         self._second = int(now)
         self._moment = self._signer.moment(now)
         self._forms.clear()
-        form = self._make_form(("GET", True, *self.read), self.read)
-        values = form.pick(self.read)
-        # All places are filled but the first one, the path, and in the head the last.
-        canonical = form.canonical % ("", "", *values)
-        head = form.head % ("", *values, "")
-        self._plain = canonical.removeprefix("GET\n"), head[len("GET ") : -len("\r\n\r\n")]
+        self._plain = self._pieces(self.read)
+        self._versioned = self._pieces({**self.read, "if-match": _PLACE})
+
+    def _pieces(self, headers: Mapping[str, str]) -> tuple[list[str], list[str]]:
+        """Return a read's canonical request and its head, cut at each place that is to be filled.
+
+        Args:
+            headers: of the read; a value that is `_PLACE` is such a place.
+        """
+        form = self._make_form(("GET", True, *headers), dict.fromkeys(headers, ""))
+        values = form.pick(headers)
+        canonical = form.canonical % (_PLACE, "", *values)
+        head = form.head % (_PLACE, *values, _PLACE)
+        return canonical.split(_PLACE), head.split(_PLACE)
 
     def _make_form(self, kind: tuple[Any, ...], headers: Mapping[str, str]) -> _Form:
         """Write what does not change, with a place for what does; once per second and kind."""

@@ -100,8 +100,9 @@ def start(
     client: Client, asked: Sequence[Asked], ended: Ended, deadline: float | None
 ) -> Sequence[StartedGet]:
     """Begin to read objects; see `StartsReads.start_gets`."""
-    asks = [StartedGet(client, ended, one) for one in asked[: client.idle()]]
-    begun = client.start(asks, asks, deadline)
+    asked = asked[: client.idle()]
+    asks = [StartedGet(client, ended, one) for one in asked]
+    begun = client.start(asks, [one.if_match for one in asked], deadline)
     for ask, connection in zip(asks, begun, strict=False):
         ask.connection = connection
     return asks[: len(begun)]
