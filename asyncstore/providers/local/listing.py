@@ -85,11 +85,11 @@ class _Level:
 class _Files:
     """Files on a page: their keys, and what the system says of each."""
 
-    __slots__ = ("_states", "keys")
-
     def __init__(self) -> None:
         self.keys: list[str] = []
-        self._states: list[os.stat_result] = []
+        self._sizes: list[int] = []
+        self._etags: list[str | None] = []
+        self._times: list[int] = []
 
     def take(self, level: _Level, prefix: str, most: int) -> None:
         """Take files from where a level is, up to its next folder, or until there are `most`.
@@ -102,6 +102,7 @@ class _Files:
         fd, above, at = level.fd, level.prefix, level.at
         is_inside = above.startswith(prefix)
         end = at + min(most - len(self.keys), _LOOK_EVERY)
+        states = []
         for name in level.names[at:end]:
             key = above + name
             if name[-1] == "/" or not (is_inside or key.startswith(prefix)):
@@ -113,18 +114,15 @@ class _Files:
                 continue  # deleted since the folder was read
             if stat.S_ISREG(state.st_mode):
                 self.keys.append(key)
-                self._states.append(state)
+                states.append(state)
         level.at = at
+        self._sizes += [state.st_size for state in states]
+        self._etags += [etag_of(state) for state in states]
+        self._times += [state.st_mtime_ns for state in states]
 
     def columns(self) -> Columns:
         """Return what was taken."""
-        states = self._states
-        return Columns(
-            self.keys,
-            [state.st_size for state in states],
-            [etag_of(state) for state in states],
-            [state.st_mtime_ns for state in states],
-        )
+        return Columns(self.keys, self._sizes, self._etags, self._times)
 
 
 class Walk:
