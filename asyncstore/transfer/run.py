@@ -1,18 +1,17 @@
 """The engine: any pair of stores, every object copied once, verified, and put on record.
 
-Theory of operation. Both sides and the record of earlier runs are read side by side, and
-`Planner` decides what to do with each key. What is not skipped is put aside, so that the plan can
-be told, and nothing is in memory that grows with the number of objects. Then it goes through a
-`Batch`, as wide as both services bear and within a budget of bytes. An object goes on record when
-it is at the target and verified; what a kill keeps from the record is compared by content in the
-next run, never taken for granted. Deletions come last: at the target only where nothing failed,
-and at the source, where objects are moved, of what is verified and on the target's disk.
+Theory of operation. `Planning` reads both sides and puts aside what is to be done, so that the
+plan can be told, and nothing is in memory that grows with the number of objects. Then it goes
+through a `Batch`, as wide as both services bear and within a budget of bytes. An object goes on
+record when it is at the target and verified; what a kill keeps from the record is compared by
+content in the next run, never taken for granted. Deletions come last: at the target only where
+nothing failed, and at the source, where objects are moved, of what is verified and on the
+target's disk.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING
 
 import anyio
@@ -24,13 +23,10 @@ from asyncstore.provider import ability
 from asyncstore.transfer import large
 from asyncstore.transfer.blocking import in_thread, surely_in_thread
 from asyncstore.transfer.leaving import Leaving
-from asyncstore.transfer.names import refusal
 from asyncstore.transfer.one import Carried, Carrier
-from asyncstore.transfer.plan import THERE, Planner, filtered, folded
-from asyncstore.transfer.put_aside import Firsts, Steps
+from asyncstore.transfer.plan import THERE
+from asyncstore.transfer.planning import Planning
 from asyncstore.transfer.report import Failure, Report
-from asyncstore.transfer.sides import Chosen, Listed
-from asyncstore.transfer.stretch import Stretch
 from asyncstore.transfer.telling import Telling
 from asyncstore.transfer.together import LINGER, Together
 from asyncstore.types import MiB
@@ -40,10 +36,10 @@ if TYPE_CHECKING:
 
     from asyncstore.batch import Slot
     from asyncstore.store import Store
-    from asyncstore.transfer.plan import Row, Step, Verb
+    from asyncstore.transfer.plan import Step
+    from asyncstore.transfer.put_aside import Steps
     from asyncstore.transfer.record import Record
     from asyncstore.transfer.report import Progress
-    from asyncstore.transfer.sides import Sides
     from asyncstore.transfer.together import PutGroup
     from asyncstore.types import Blob, ObjectMeta
 
@@ -64,8 +60,8 @@ class How:
         same_service: objects are copied at the service.
         fold: the target takes some different keys for one.
         tell: called about the progress.
-        settled: called about each object that is done with: what was written, where anything
-            was, and why it failed if it did.
+        settled: called about each object that is done with, but for those that are skipped: what
+            was written, where anything was, and why it failed if it did.
     """
 
     include: Sequence[str] = ()
@@ -114,7 +110,6 @@ class Transfer:
         self._how = how
         self._flush = flush
         self._report = Report()
-        self._plan = self._report.plan
         self._op = "verify" if how.verify else "move" if how.move else "transfer"
         self._width = _width(source, None if group else target, how.width)
         self._telling = Telling(self._report, how.tell, self._width)
@@ -140,15 +135,17 @@ class Transfer:
             StoreError: a side cannot be listed, or the target not be flushed. What is wrong
                 with single objects is in the report.
         """
+        how = self._how
         layers = {ability(store.provider, Retried) for store in (self._source, self._target)}
         retries = _retries(layers)
         try:
             await in_thread(self._record.load)
-            with Steps() as work, Steps() as gone, Steps() as done:
-                self._leaving = Leaving(self._source, done) if self._how.move else None
-                await self._make_plan(work, gone)
+            with self._planning() as planning:
+                await planning.make()
+                await self._tell_plan(planning.told)
                 if not self._how.dry_run:
-                    await self._carry_out(work, gone)
+                    self._leaving = Leaving(self._source, planning.there) if how.move else None
+                    await self._carry_out(planning.work, planning.gone)
             self._report.seconds = self._telling.seconds
             self._report.retries = _retries(layers) - retries
             self._telling.tell(ended=True)
@@ -159,79 +156,29 @@ class Transfer:
 
     # ---- what there is to do
 
-    async def _make_plan(self, work: Steps, gone: Steps) -> None:
-        how = self._how
-        local = self._target.url.scheme == "file"
-        with Firsts(folded) as firsts:
-            planner = Planner(
-                delete=how.delete,
-                absent=how.if_absent,
-                wanted=filtered(how.include, how.exclude),
-                first=firsts.first if how.fold else None,
-                refusal=partial(_refused, local=local, inside=how.inside),
-                folders=local,
-            )
-            sides = self._sides()
-            try:
-                while rows := await sides.some():
-                    await self._put_aside(self._fed(planner, rows), work, gone)
-                await self._put_aside(planner.end(), work, gone)
-            finally:
-                with anyio.CancelScope(shield=True):
-                    await sides.aclose()
+    def _planning(self) -> Planning:
+        return Planning(
+            self._source,
+            self._target,
+            self._record,
+            self._how,
+            report=self._report,
+            telling=self._telling,
+            missing=self._fail,
+        )
+
+    async def _tell_plan(self, told: Steps) -> None:
+        """Tell the plan, and of what it leaves undone."""
+        skipped = self._report.plan.skip
+        self._report.skipped += skipped
         self._telling.planned = True
-        self._telling.files += 0 if how.move else self._plan.skip
-        self._report.skipped += self._plan.skip
+        self._telling.files += 0 if self._how.move else skipped
         self._telling.tell(always=True)
-
-    def _fed(self, planner: Planner, rows: Sequence[Row]) -> Sequence[Step]:
-        """Let rows be decided about; those that nobody has to be told of are counted as skipped."""
-        how = self._how
-        if how.move or how.settled is not None or not isinstance(rows, Stretch):
-            return planner.feed(rows)
-        steps, skipped = planner.pass_over(rows)
-        self._plan.skip += len(skipped)
-        if how.dry_run:
-            self._report.planned += [("skip", key) for key in skipped]
-        return steps
-
-    def _sides(self) -> Sides:
-        how = self._how
-        record = None if how.verify else self._record
-        if how.keys is None:
-            return Listed(self._source, self._target, record, whole=how.delete)
-        return Chosen(self._source, self._target, record, how.keys, self._fail)
-
-    async def _put_aside(self, steps: Sequence[Step], work: Steps, gone: Steps) -> None:
-        """Count steps, settle those that do nothing, and keep the others."""
-        plan, how = self._plan, self._how
-        by_verb: dict[Verb, list[Step]] = {}
-        for step in steps:
-            by_verb.setdefault(step.verb, []).append(step)
-            if how.dry_run and step.verb != "pass":
-                self._report.planned.append((step.verb, step.key))
-        copied, compared = by_verb.get("copy", []), by_verb.get("compare", [])
-        skipped, deleted = by_verb.get("skip", []), by_verb.get("delete", [])
-        refused = by_verb.get("refuse", [])
-        plan.copy += len(copied)
-        plan.compare += len(compared)
-        plan.skip += len(skipped)
-        plan.delete += len(deleted)
-        plan.refuse += len(refused)
-        kept = [step for step in steps if step.verb in ("copy", "compare")]
-        plan.bytes += sum(step.meta.size for step in kept)
-        if how.dry_run:
-            return
-        for step in refused:
-            self._refuse(step)
-        if how.settled is not None:
-            for step in by_verb.get("pass", []) + ([] if how.move else skipped):
+        async for step in told.all():
+            if step.verb == "refuse":
+                self._refuse(step)
+            else:
                 self._settled(step)
-        self._telling.tell()
-        await work.add(kept)
-        await gone.add(deleted)
-        if self._leaving is not None:
-            await self._leaving.add(skipped)
 
     def _refuse(self, step: Step) -> None:
         there = step.reason == THERE
@@ -385,12 +332,6 @@ class Transfer:
 
     def _place(self, key: str) -> str:
         return f"{str(self._source.url).rstrip('/')}/{key}"
-
-
-def _refused(key: str, *, local: bool, inside: str) -> str | None:
-    if inside and key.startswith(inside):
-        return "it would replace what is at the source"
-    return refusal(key, local=local)
 
 
 def _retries(layers: Iterable[Retried | None]) -> int:

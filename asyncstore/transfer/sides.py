@@ -2,9 +2,10 @@
 
 Theory of operation. Each stream is read some thousand objects at a time, as columns. Where all
 three go on alike, with nothing but what is proven, they are taken for one `Stretch` as they are;
-else rows are made of all that is there. A service whose listings are in another order is sorted
-first. Of the target, only as much is listed as seems worth it: where it holds far more than the
-source, the rest is asked for key by key, unless all of it must be known.
+else rows are made of all that is there. A service that promises no order is taken to keep one
+until a key proves otherwise, and then sorted first. Of the target, only as much is listed as
+seems worth it: where it holds far more than the source, the rest is asked for key by key, unless
+all of it must be known.
 """
 
 from __future__ import annotations
@@ -45,12 +46,17 @@ class Sides(Protocol):
         ...
 
 
+class UnsortedError(Exception):
+    """A service that promises no order of its listings does not keep it."""
+
+
 class _Stream:
     """Keys and what there is of each, ascending, each key once.
 
     Args:
         more: returns the next ones, none at the end.
         what: is listed; for the error where it is out of order.
+        promised: it never is.
 
     Attributes:
         keys: that were read last.
@@ -61,10 +67,15 @@ class _Stream:
     """
 
     def __init__(
-        self, more: Callable[[], Awaitable[tuple[Sequence[str], Sequence[Any]]]], what: str
+        self,
+        more: Callable[[], Awaitable[tuple[Sequence[str], Sequence[Any]]]],
+        what: str,
+        *,
+        promised: bool = True,
     ) -> None:
         self._more = more
         self._what = what
+        self._promised = promised
         self._last: Sequence[str] = ()
         self.keys: Sequence[str] = ()
         self.values: Sequence[Any] = ()
@@ -115,6 +126,8 @@ class _Stream:
         return value
 
     def _complain(self) -> NoReturn:
+        if not self._promised:
+            raise UnsortedError
         keys = [*self._last, *self.keys]
         last, key = next(pair for pair in pairwise(keys) if not ascend(pair))
         raise IntegrityError(f"{self._what} is listed out of order: {key!r} after {last!r}")
@@ -128,20 +141,31 @@ class Listed:
         target: written to.
         record: of earlier runs; `None` where it does not count.
         whole: list the target to its end, whatever is there.
+        in_order: take listings to be in order of which that is not promised, for as long as they
+            are; else sort them first.
     """
 
-    def __init__(self, source: Store, target: Store, record: Record | None, *, whole: bool) -> None:
+    def __init__(
+        self,
+        source: Store,
+        target: Store,
+        record: Record | None,
+        *,
+        whole: bool,
+        in_order: bool = False,
+    ) -> None:
         self._target_store = target
         self._whole = whole
         self._record = record
-        self._listings = [_Listing(source), _Listing(target)]
-        one, other = self._listings
-        self._source = _Stream(one.some, str(source.url))
-        self._target = _Stream(other.some, str(target.url))
-        self._done = _Stream(self._on_record, "the record")
-        self._streams = (self._source, self._target, self._done)
+        self._listings = [_Listing(store, in_order=in_order) for store in (source, target)]
+        done = _Stream(self._on_record, "the record")
         if record is None:
-            self._done.end()
+            done.end()
+        one, other = [
+            _Stream(listing.some, listing.name, promised=listing.promised)
+            for listing in self._listings
+        ]
+        self._streams = (one, other, done)
         self._behind = ""
         self._asked_from: str | None = None
 
@@ -250,11 +274,15 @@ class Chosen:
 
 
 class _Listing:
-    """A store's objects, sorted where the service does not."""
+    """A store's objects, sorted where the service may not do that."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, *, in_order: bool) -> None:
+        is_sorted = store.provider.limits.sorted
         self._listing = store.list()
-        self._sorter = None if store.provider.limits.sorted else Sorter()
+        self._sorter = None if is_sorted or in_order else Sorter()
+        self.name = str(store.url)
+        self.promised = is_sorted or not in_order
+        """Whether they come in order, whatever the service does."""
 
     async def some(self) -> tuple[Sequence[str], Columns]:
         """Return the next objects, with their keys; none at the end."""
