@@ -156,12 +156,13 @@ class Carrier:
         )
 
     def landed(self, blob: Blob, after: ObjectMeta) -> Carried:
-        """Count a small object that was written, check it, and put it on record.
+        """Check a small object that was written, put it on record, and count it.
+
+        That its bytes came is for whoever wrote it to tell.
 
         Raises:
             IntegrityError: it is not what was read.
         """
-        self._came(after.size)
         self._arrived(blob.meta, after)
         return Carried(after)
 

@@ -16,12 +16,13 @@ from typing import TYPE_CHECKING
 
 import anyio
 
-from asyncstore.batch import Batch, Budget, Chunked, Outcome, Reads
+from asyncstore.batch import Batch, Chunked, Outcome, Reads
 from asyncstore.errors import AlreadyExistsError, InvalidPathError, NotFoundError, StoreError
 from asyncstore.layers import Limited, Retried
 from asyncstore.provider import ability
 from asyncstore.transfer import large
 from asyncstore.transfer.blocking import in_thread, surely_in_thread
+from asyncstore.transfer.flight import Flight
 from asyncstore.transfer.leaving import Leaving
 from asyncstore.transfer.one import Carried, Carrier
 from asyncstore.transfer.plan import THERE
@@ -113,19 +114,20 @@ class Transfer:
         self._op = "verify" if how.verify else "move" if how.move else "transfer"
         self._width = _width(source, None if group else target, how.width)
         self._telling = Telling(self._report, how.tell, self._width)
+        self._flight = Flight(how.budget)
         self._carrier = Carrier(
             source,
             target,
             record,
             self._report,
-            self._telling.came,
+            self._arrived,
             verify=how.verify,
             same_service=how.same_service,
             if_absent=how.if_absent,
             move=how.move,
             grouped=group is not None,
         )
-        self._together = None if group is None else Together(self._carrier, group)
+        self._together = None if group is None else Together(self._carrier, group, self._arrived)
         self._leaving: Leaving | None = None
 
     async def run(self) -> Report:
@@ -223,12 +225,13 @@ class Transfer:
             self._work,
             cost=self._carrier.cost,
             width=self._width,
-            budget=Budget(self._how.budget),
+            budget=self._flight.budget,
             express=Reads(self._carrier.wish, self._came, self._finish).on(self._source.provider),
         )
         self._telling.flying = lambda: batch.flying
         together = self._together
         linger = 0.0 if together is None else LINGER
+        self._flight.begin()
         async with batch:
             while outcomes := await batch.some(_SETTLED, linger=linger):
                 if together is not None:
@@ -322,6 +325,10 @@ class Transfer:
     ) -> None:
         if self._how.settled is not None and not self._how.dry_run:
             self._how.settled(step, there, error)
+
+    def _arrived(self, count: int) -> None:
+        self._telling.came(count)
+        self._flight.came(count)
 
     def _fail(self, key: str, error: StoreError, step: Step | None = None) -> None:
         error.at(self._op, self._place(key))

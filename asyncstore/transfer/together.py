@@ -34,11 +34,13 @@ class Together:
     Args:
         carrier: reads objects, and takes those that were written on record.
         put: writes some as `PutsGroup.put_group` does.
+        came: told of bytes that arrived.
     """
 
-    def __init__(self, carrier: Carrier, put: PutGroup) -> None:
+    def __init__(self, carrier: Carrier, put: PutGroup, came: Callable[[int], None]) -> None:
         self._carrier = carrier
         self._put = put
+        self._came = came
 
     async def write(self, outcomes: Sequence[Done]) -> None:
         """Write those that were read and not written yet, and put into each what came of it."""
@@ -55,11 +57,14 @@ class Together:
         except StoreError:
             found = [None] * len(read)  # each will tell why
         alone = []
+        size = 0
         for (one, blob), after in zip(read, found, strict=True):
             if after is None:
                 alone.append((one, blob))
             else:
+                size += after.size
                 self._settle(one, blob, after)
+        self._came(size)
         if alone:
             await self._write_alone(alone)
 
@@ -79,6 +84,7 @@ class Together:
         except StoreError as error:
             one.value, one.error = None, error
         else:
+            self._came(after.size)
             self._settle(one, blob, after)
         return (one,)
 
