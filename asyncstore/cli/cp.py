@@ -70,8 +70,9 @@ async def cp(options: Options, output: Output, paths: Sequence[str], **how: Any)
 
     Every object is verified; failures are listed and the others go on (exit code 1). Nothing is
     ever half-written at its final name. Local links and special files are skipped, and said.
-    With -r, what is there already, and verified, is not copied again: after whatever stopped it,
-    run it again; it goes on, also within large files. Nothing is deleted; see sync for that.
+    With -r, how much there is to do is said on standard error before it is done. What is there
+    already, and verified, is not copied again: after whatever stopped it, run it again; it goes
+    on, also within large files. Nothing is deleted; see sync for that.
 
     Between two services, the plain options are TARGET's and the --source-… options SOURCE's;
     within one service the plain options serve both, unless a --source-… option is given.
@@ -100,7 +101,7 @@ async def mv(options: Options, output: Output, paths: Sequence[str], **how: Any)
 
     With -r, the sources are deleted at the end, when all the targets are on the disk: those that
     arrived, while the others are listed (exit code 1). After whatever stopped it, run it again;
-    it goes on, also within large files. Paths and options are as for cp.
+    it goes on, also within large files. The plan, paths and options are as for cp.
     """
     return await _run(options, output, paths, move=True, **how)
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from asyncstore.cli.output import Progress as Bar
     from asyncstore.cli.places import Place
     from asyncstore.store import Store
-    from asyncstore.transfer import Progress, Report
+    from asyncstore.transfer import Plan, Progress, Report
 
 
 WORKERS = click.option(
@@ -112,7 +112,13 @@ def below(store: Store, place: Place) -> Store:
 
 
 async def carry(
-    output: Output, source: Store, target: Store, title: str, *, plan: bool = True, **how: Any
+    output: Output,
+    source: Store,
+    target: Store,
+    title: str,
+    *,
+    planned: Callable[[Plan], None] | None = None,
+    **how: Any,
 ) -> Report:
     """Run the engine between two folders, with its progress shown.
 
@@ -121,20 +127,20 @@ async def carry(
         source: read from.
         target: written to.
         title: what is being done.
-        plan: say what is to be done, before it is.
+        planned: told what is to be done, before it is.
         how: as `asyncstore.store._transfers.transfer` takes it.
     """
     from asyncstore.store._transfers import transfer  # noqa: PLC0415 - help needs no store
 
     with output.progress(title) as bar:
         move = moving(bar)
-        said = not plan
+        said = False
 
         def tell(now: Progress) -> None:
             nonlocal said
-            if not said and now.plan is not None:
+            if planned is not None and now.plan is not None and not said:
                 said = True
-                output.remark(f"plan: {now.plan}", {"type": "plan", **now.plan.as_dict()})
+                planned(now.plan)
             move(now)
 
         return await transfer(source, target, title, progress=tell, **how)

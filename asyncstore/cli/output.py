@@ -47,6 +47,11 @@ class Output:
             self.result(text, record)
             sys.stdout.flush()  # whoever reads a pipe wants to know now
 
+    def notice(self, text: str, /) -> None:
+        """Print, on stderr, what a person may want to know now; programs are told elsewhere."""
+        if not (self.quiet or self.as_json):
+            self._print(text, sys.stderr)
+
     def error(self, error: BaseException, /) -> None:
         """Print what went wrong, on one line; a group's errors on one each."""
         if isinstance(error, BaseExceptionGroup):

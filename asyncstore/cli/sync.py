@@ -76,7 +76,16 @@ async def sync(
     files. Failures are listed and the others go on (exit code 1); nothing is deleted then.
     """
     async with _opened(options, output, source, target) as (here, there):
-        report = await carry(output, here, there, "sync", dry_run=dry_run, width=workers, **how)
+        report = await carry(
+            output,
+            here,
+            there,
+            "sync",
+            planned=lambda plan: output.remark(f"plan: {plan}", {"type": "plan", **plan.as_dict()}),
+            dry_run=dry_run,
+            width=workers,
+            **how,
+        )
     if not dry_run:
         return _end(output, report, str(report))
     for verb, key in report.planned:
@@ -116,7 +125,6 @@ async def verify(
             here,
             there,
             "verify",
-            plan=False,
             delete=not how["keys_from"],
             verify=True,
             width=workers,

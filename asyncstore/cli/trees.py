@@ -103,7 +103,7 @@ class _Trees:
             self._asked.output,
             *both,
             self._asked.done,
-            plan=False,
+            planned=lambda plan: self._asked.output.notice(f"plan: {plan}"),
             move=self._asked.move,
             if_absent=self._asked.if_absent,
             dry_run=self._asked.dry_run,

@@ -29,6 +29,11 @@ class Ended:
         return [json.loads(line) for line in self.out.splitlines()]
 
     @property
+    def complaints(self) -> list[str]:
+        """What is on stderr besides the plan."""
+        return [line for line in self.err.splitlines() if not line.startswith("plan: ")]
+
+    @property
     def errors(self) -> list[dict[str, Any]]:
         return [json.loads(line)["error"] for line in self.err.splitlines()]
 

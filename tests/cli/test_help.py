@@ -153,6 +153,10 @@ def place(request, here, cli, monkeypatch, real_hub):
     return work, environment
 
 
+def complaints(text):
+    return [line for line in text.splitlines() if not line.startswith("plan: ")]
+
+
 @pytest.mark.parametrize("line", EXAMPLES)
 def test_an_example_works_as_it_stands(place, line):
     work, environment = place
@@ -166,7 +170,7 @@ def test_an_example_works_as_it_stands(place, line):
         timeout=100,
     )
     assert ended.returncode == 0, ended.stderr
-    assert ended.stderr == ""
+    assert not complaints(ended.stderr)
     assert ended.stdout or ">" in line
 
 
@@ -186,6 +190,6 @@ def test_the_tutorials_lines_work_as_they_stand(tmp_path):
     assert ended.returncode == 0, ended.stderr
     assert "verified  3,000 of 3,000 chunks" in ended.stdout
     assert "verified  2 of 2 files" in ended.stdout
-    assert ended.stderr.splitlines() == [
+    assert complaints(ended.stderr) == [
         f"asyncstore: head {tmp_path}/store/absent.txt: no such object (ENOENT)"
     ]

@@ -8,6 +8,7 @@ import json
 import pytest
 
 from asyncstore import sync
+from asyncstore.cli.output import Output
 from asyncstore.providers.memory import MemoryProvider
 
 _numbers = itertools.count(1)
@@ -64,7 +65,7 @@ def test_what_cannot_be_moved_stays_and_the_rest_goes(cli, photos, monkeypatch, 
     assert below(photos) == ["dog"]
     assert json.loads((tmp_path / "failed").read_text())["key"] == "dog"
     ended = cli("mv", "-r", photos, "mem://moving-1", "--keys-from", tmp_path / "failed")
-    assert (ended.code, ended.err) == (0, "")
+    assert (ended.code, ended.complaints) == (0, [])
     assert cli("cat", "mem://moving-1/dog").out == "a dog"
     assert not photos.exists()
 
@@ -83,6 +84,38 @@ def test_a_rehearsal_says_what_would_be_done_and_does_nothing(cli, root, photos,
     assert planned["target"].endswith("/new")
     assert cli(command, "-n", photos / "none", f"{root}/new").code == 3
     assert below(photos) == ["cat", "dog", "old/emu"]
+
+
+@pytest.mark.parametrize("command", ["cp", "mv"])
+def test_the_plan_is_told_on_stderr_to_people_alone(cli, photos, tmp_path, command):
+    target = tmp_path / "new"
+    plan = "plan: 3 to copy, 0 are there, 0.0 MiB\n"
+    assert cli(command, "-r", "-n", photos, target).err == plan
+    for quiet in ("--quiet", "--json"):
+        assert not cli(quiet, command, "-r", "-n", photos, target).err
+    ended = cli(command, "-r", photos, target)
+    assert ended.err == plan
+    assert "plan: " not in ended.out
+    assert below(target) == ["cat", "dog", "old/emu"]
+
+
+@pytest.mark.parametrize("command", ["cp", "mv"])
+def test_the_plan_is_told_before_anything_is_copied(cli, photos, monkeypatch, command):
+    done = []
+    put, notice = MemoryProvider.put, Output.notice
+
+    async def noted_put(self, key, /, *given, **how):
+        done.append("put")
+        return await put(self, key, *given, **how)
+
+    def noted(self, text, /):
+        done.append(text)
+        notice(self, text)
+
+    monkeypatch.setattr(MemoryProvider, "put", noted_put)
+    monkeypatch.setattr(Output, "notice", noted)
+    assert cli(command, "-r", photos, f"mem://told-{command}").code == 0
+    assert done == ["plan: 3 to copy, 0 are there, 0.0 MiB", *["put"] * 3]
 
 
 def test_a_rehearsed_move_says_which_sources_would_only_go(cli, root, photos):
@@ -169,7 +202,7 @@ def test_folders_go_to_a_hub_and_on_to_a_bucket_and_back(cli, hub, s3, photos, t
         ("sync", "--delete", tmp_path / "back", f"{hub}/a"),
     ):
         ended = cli(*command)
-        assert (ended.code, ended.err) == (0, ""), command
+        assert (ended.code, ended.complaints) == (0, []), command
     assert below(tmp_path / "back") == ["cat", "dog", "old/emu"]
     for emptied in (bucket, f"{hub}/b", f"{hub}/c"):
         assert cli("ls", "-r", emptied).out == ""
