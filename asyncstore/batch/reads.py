@@ -65,7 +65,8 @@ class Reads:
     def abandon(self) -> None:
         """See `Express.abandon`."""
         if self._lane is not None:
-            self._lane.abandon()
+            for _, slot, _ in self._lane.abandon():
+                slot.free()
 
     def _on_blob(self, begun: Begun, blob: Blob) -> None:
         job, slot, batch = begun

@@ -58,7 +58,7 @@ class Express(Protocol):
         ...
 
     def abandon(self) -> None:
-        """Give up everything that is under way; the batch is told nothing more."""
+        """Give up everything that is under way, and free its slots; the batch is told no more."""
         ...
 
 
@@ -130,23 +130,29 @@ class Batch(Generic[T, V]):
         traceback: TracebackType | None,
     ) -> None:
         group, self._group = self._group, None
-        if group is not None:
-            group.cancel_scope.cancel()
-            # The body's own error is raised by the language, bare; the group need not know it.
-            await group.__aexit__(None, None, None)
-            if self._express is not None:
-                self._express.abandon()
+        try:
+            if group is not None:
+                group.cancel_scope.cancel()
+                # The body's own error is raised by the language, bare; the group need not know it.
+                await group.__aexit__(None, None, None)
+        finally:
+            self._drop()
+        close = getattr(self._source, "aclose" if self._asynchronous else "close", None)
+        if close is not None:
+            result = close()
+            if self._asynchronous:
+                await result
+
+    def _drop(self) -> None:
+        """Give up what no worker waits for, and give back the bytes of all that is left."""
+        if self._express is not None:
+            self._express.abandon()
         self._release()
         for _, slot in (*self._ready, *self._early.values()):
             if slot is not None:
                 slot.free()
         self._ready.clear()
         self._early.clear()
-        close = getattr(self._source, "aclose" if self._asynchronous else "close", None)
-        if close is not None:
-            result = close()
-            if self._asynchronous:
-                await result
 
     def __aiter__(self) -> Self:
         return self

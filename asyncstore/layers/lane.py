@@ -68,13 +68,16 @@ class Lane:
         self._under_way.update(begun)
         return len(begun)
 
-    def abandon(self) -> None:
-        """Give up everything that is under way."""
-        for started in self._under_way:
+    def abandon(self) -> list[Any]:
+        """Give up everything that is under way; return the tokens."""
+        given_up = []
+        while self._under_way:
+            started = self._under_way.pop()
             started.abandon()
             began, used, _ = started.note
             self._limited.reads.leave(began, used, None)
-        self._under_way.clear()
+            given_up.append(started.asked.token)
+        return given_up
 
     def _ended(self, started: Started, blob: Blob | None) -> None:
         self._under_way.remove(started)
@@ -117,6 +120,6 @@ def lane_of(
     if type(provider) is not Retried or provider.limited is None:
         return None
     inner = provider.limited.inner
-    if not (provider.limits.engine and isinstance(inner, StartsReads)):
+    if not isinstance(inner, StartsReads):
         return None
     return Lane(provider, provider.limited, inner, came, unfinished)

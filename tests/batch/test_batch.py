@@ -1,14 +1,27 @@
 """Batches over a provider that can be watched: how much is under way, held, left behind."""
 
+import asyncio
+
 import anyio
 import pytest
+import sniffio
+import trio
 
 from asyncstore import open_store
 from asyncstore.batch import Batch, Budget, Outcome
-from asyncstore.errors import BatchError, InvalidPathError, InvalidSpanError, NotFoundError
+from asyncstore.errors import (
+    BatchError,
+    InvalidPathError,
+    InvalidSpanError,
+    NotFoundError,
+    StoreError,
+)
+from asyncstore.layers import Limited
+from asyncstore.provider import ability
 from asyncstore.providers.memory import MemoryProvider
 from asyncstore.store._live import Recipe
 from asyncstore.store._open import store_of
+from asyncstore.types import Blob
 from asyncstore.url import StoreURL
 
 pytestmark = pytest.mark.anyio
@@ -16,6 +29,8 @@ pytestmark = pytest.mark.anyio
 
 class Watched(MemoryProvider):
     """Counts reads under way; `hold` stops them until it is set."""
+
+    room = 20  # of reads that are begun without a task, at once
 
     def __init__(self):
         super().__init__(None)
@@ -36,12 +51,70 @@ class Watched(MemoryProvider):
             self.under_way -= 1
 
 
+class Flying(Watched):
+    """Begins reads without a task that waits, some at a time; of a third, more is to be done."""
+
+    def __init__(self):
+        super().__init__()
+        self.flights = set()
+        self.begun = self.settled = 0
+
+    def start_gets(self, asked, ended, /, *, deadline=None):
+        assert deadline is not None
+        flights = [Flight(self, one, ended) for one in asked[: self.room - len(self.flights)]]
+        for flight in flights:
+            self.begun += 1
+            self.flights.add(flight)
+            spawn(flight.run)
+        return flights
+
+
+class Flight:
+    def __init__(self, provider, asked, ended):
+        self.provider = provider
+        self.asked = asked
+        self.ended = ended
+        self.scope = anyio.CancelScope()
+        self.note = self.found = None
+
+    async def run(self):
+        key, if_match, most, _ = self.asked
+        with self.scope:
+            try:
+                self.found = await self.provider.get(key, if_match=if_match, most=most)
+            except StoreError as error:
+                self.found = error
+        self.provider.flights.remove(self)
+        if self.scope.cancel_called:
+            return
+        self.provider.settled += 1
+        whole = isinstance(self.found, Blob) and len(self.found) == self.found.meta.size
+        self.ended(self, self.found if whole and self.provider.settled % 3 else None)
+
+    def abandon(self):
+        self.scope.cancel()
+
+    async def settle(self):
+        await anyio.lowlevel.checkpoint()
+        if isinstance(self.found, StoreError):
+            raise self.found
+        return self.found
+
+
+def spawn(function):
+    if sniffio.current_async_library() == "trio":
+        trio.lowlevel.spawn_system_task(function)
+    else:
+        task = asyncio.create_task(function())
+        task.add_done_callback(asyncio.Task.result)
+
+
 KEYS = [f"k{n:03}" for n in range(500)]
 
 
-@pytest.fixture
-async def provider():
-    made = Watched()
+@pytest.fixture(params=[Watched, Flying])
+async def provider(request):
+    made = request.param()
     for n, key in enumerate(KEYS):
         await made.put(key, b"%03d" % n * 10)
     return made
@@ -49,9 +122,15 @@ async def provider():
 
 @pytest.fixture
 async def store(provider):
+    """A store on it; in the end nothing is under way, and every place under the limit is free."""
     url = StoreURL.parse("mem://watched")
     async with store_of(Recipe(url=url, provider=provider), url, "") as made:
+        limited = ability(made.provider, Limited)
         yield made
+    await anyio.wait_all_tasks_blocked()
+    assert provider.under_way == 0
+    assert limited.reads.used == 0
+    assert not limited.reads.waiting
 
 
 async def test_every_item_has_one_outcome(store):
@@ -126,7 +205,7 @@ async def test_an_error_of_the_source_is_raised_bare_after_what_came_before_it(s
 
     with pytest.raises(ZeroDivisionError):
         await consume()
-    assert seen == ["k000", "k001"]
+    assert sorted(seen) == ["k000", "k001"]
 
 
 async def test_the_bodys_error_is_raised_bare(store):
@@ -145,6 +224,7 @@ async def test_leaving_early_cancels_the_rest(store, provider):
         async with store.get_many(KEYS):
             await anyio.wait_all_tasks_blocked()
             assert provider.under_way > 0
+    await anyio.wait_all_tasks_blocked()
     assert provider.under_way == 0
 
 
@@ -252,8 +332,29 @@ async def test_cancelling_from_outside_leaves_nothing(store, provider):
         await anyio.wait_all_tasks_blocked()
         assert provider.under_way > 0
         group.cancel_scope.cancel()
+    await anyio.wait_all_tasks_blocked()
     assert provider.under_way == 0
     assert got._budget.used == 0
+
+
+async def test_what_is_begun_without_a_task_and_what_is_finished_by_one(store, provider):
+    provider.room = 100
+    async with store.get_many([*KEYS, "absent"]) as got:
+        outcomes = [outcome async for outcome in got]
+    assert sum(outcome.ok for outcome in outcomes) == 500
+    assert {bytes(outcome.result()) for outcome in outcomes if outcome.ok} == {
+        b"%03d" % n * 10 for n in range(500)
+    }
+    if isinstance(provider, Flying):
+        assert provider.settled == provider.begun > 400
+
+
+async def test_the_last_to_end_may_be_one_that_needs_a_task(store, provider):
+    """Whoever waits for the end of any read is told of that one's too."""
+    for count in range(1, 8):
+        with anyio.fail_after(60):
+            async with store.get_many(KEYS[:count], width=1) as got:
+                assert len([outcome async for outcome in got]) == count
 
 
 async def test_the_number_of_workers_follows_the_width():
