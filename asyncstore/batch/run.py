@@ -104,6 +104,8 @@ class Batch(Generic[T, V]):
         self._express = express
         self._flying = 0  # jobs that `express` has begun
         self._turn: anyio.Event | None = None  # a worker waits for one of them to end
+        self._rest: deque[tuple[Callable[[], Awaitable[Sequence[Outcome[T, V]]]], Slot]] = deque()
+        self._attended: anyio.Event | None = None
         self._workers = 0
         self._drawn: Any = None  # a job that waits for its bytes
         self._exhausted = False
@@ -120,6 +122,8 @@ class Batch(Generic[T, V]):
         group = anyio.create_task_group()
         await group.__aenter__()
         self._group = group
+        if self._express is not None:
+            group.start_soon(self._attend)
         self._start()
         return self
 
@@ -148,9 +152,10 @@ class Batch(Generic[T, V]):
         if self._express is not None:
             self._express.abandon()
         self._release()
-        for _, slot in (*self._ready, *self._early.values()):
+        for _, slot in (*self._ready, *self._early.values(), *self._rest):
             if slot is not None:
                 slot.free()
+        self._rest.clear()
         self._ready.clear()
         self._early.clear()
 
@@ -307,8 +312,19 @@ class Batch(Generic[T, V]):
         self, work: Callable[[], Awaitable[Sequence[Outcome[T, V]]]], slot: Slot
     ) -> None:
         """Let a worker finish a job that was begun, and needs one after all."""
-        self._one_down()
-        self._start(partial(self._end, work, slot))
+        self._rest.append((work, slot))
+        if self._attended is not None:
+            self._attended.set()
+
+    async def _attend(self) -> None:
+        """Start workers for jobs that need one after all: no callback can start a task."""
+        while True:
+            while self._rest:
+                work, slot = self._rest.popleft()
+                self._one_down()
+                self._start(partial(self._end, work, slot))
+            self._attended = anyio.Event()
+            await self._attended.wait()
 
     def _one_down(self) -> None:
         self._flying -= 1

@@ -1,6 +1,7 @@
 """Batches over a provider that can be watched: how much is under way, held, left behind."""
 
 import asyncio
+from typing import Any
 
 import anyio
 import pytest
@@ -85,6 +86,9 @@ class Flight:
             except StoreError as error:
                 self.found = error
         self.provider.flights.remove(self)
+        from_outside(self.tell)
+
+    def tell(self):
         if self.scope.cancel_called:
             return
         self.provider.settled += 1
@@ -99,6 +103,14 @@ class Flight:
         if isinstance(self.found, StoreError):
             raise self.found
         return self.found
+
+
+def from_outside(function):
+    """Call what no task must call."""
+    if sniffio.current_async_library() == "trio":
+        function()
+    else:
+        asyncio.get_running_loop().call_soon(function)
 
 
 def spawn(function):
@@ -125,7 +137,7 @@ async def store(provider):
     """A store on it; in the end nothing is under way, and every place under the limit is free."""
     url = StoreURL.parse("mem://watched")
     async with store_of(Recipe(url=url, provider=provider), url, "") as made:
-        limited = ability(made.provider, Limited)
+        limited: Any = ability(made.provider, Limited)
         yield made
     await anyio.wait_all_tasks_blocked()
     assert provider.under_way == 0
