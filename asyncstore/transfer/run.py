@@ -112,9 +112,10 @@ class Transfer:
         self._flush = flush
         self._report = Report()
         self._op = "verify" if how.verify else "move" if how.move else "transfer"
-        self._width = _width(source, None if group else target, how.width)
-        self._telling = Telling(self._report, how.tell, self._width)
         self._flight = Flight(how.budget)
+        width = _width(source, None if group else target, how.width)
+        self._width = self._flight.narrowed(width)
+        self._telling = Telling(self._report, how.tell, self._width)
         self._carrier = Carrier(
             source,
             target,
@@ -234,6 +235,7 @@ class Transfer:
         self._flight.begin()
         async with batch:
             while outcomes := await batch.some(_SETTLED, linger=linger):
+                self._flight.ended(len(outcomes))
                 if together is not None:
                     await together.write(outcomes)
                 copied = self._settle_all(outcomes)

@@ -1,9 +1,9 @@
-"""More bytes are under way only where waiting is what takes the time."""
+"""More is under way only where waiting is what takes the time."""
 
 import anyio
 import pytest
 
-from asyncstore.transfer.flight import AT_FIRST, Flight
+from asyncstore.transfer.flight import AT_FIRST, WIDTH, Flight
 from asyncstore.types import MiB
 
 MOST = 256 * MiB
@@ -62,6 +62,25 @@ def test_what_comes_again_is_waited_for_again(clocks):
         flight.came(AT_FIRST - 1)
         flight.came(1 - AT_FIRST)
     assert flight.budget.total == AT_FIRST
+
+
+def test_small_objects_are_few_at_first_and_then_as_many_as_the_service_bears(clocks):
+    flight = clocks.flight()
+    width = flight.narrowed(lambda: 500)
+    clocks.time += 1
+    clocks.processor += 0.9
+    flight.ended(WIDTH)
+    assert width() == WIDTH
+    clocks.time += 1
+    flight.ended(WIDTH - 1)
+    assert width() == WIDTH
+    flight.ended(1)
+    assert width() == 500
+    assert flight.budget.total == MOST
+
+
+def test_fewer_objects_than_at_first_are_fewer(clocks):
+    assert clocks.flight().narrowed(lambda: 3)() == 3
 
 
 @pytest.mark.anyio
