@@ -9,6 +9,7 @@ import pytest
 
 from asyncstore.errors import NotFoundError, StoreError
 from asyncstore.provider import ability
+from asyncstore.testing.begun import BegunReads
 from asyncstore.testing.cancelling import Cancelling
 from asyncstore.testing.keys import Keys
 from asyncstore.testing.listings import Listings
@@ -58,7 +59,7 @@ class Lifecycle(Terms):
 
 
 class ProviderContract(
-    Reads, Writes, Uploads, ResumedUploads, Listings, Keys, Cancelling, Lifecycle
+    Reads, BegunReads, Writes, Uploads, ResumedUploads, Listings, Keys, Cancelling, Lifecycle
 ):
     """Inherit this, give a `provider` fixture, and pytest says whether the provider works.
 

@@ -28,6 +28,8 @@ from asyncstore.http import DEADLINE
 from asyncstore.provider import Presigns, ability
 from asyncstore.providers.hub import HubProvider
 from asyncstore.store import open_store
+from asyncstore.store._live import Recipe
+from asyncstore.store._open import store_of
 from asyncstore.testing.canary import CANARY_SECRET, CANARY_TOKEN, shows
 from asyncstore.testing.fake_hub import FakeHub
 from asyncstore.testing.small_http import Reply, SmallServer
@@ -545,6 +547,19 @@ async def test_a_transfer_is_gone_on_with_through_a_hub(hub, provider):
     await again.upload.put_part(2, bytes(size - part))
     meta = await again.upload.complete()
     assert (meta.key, meta.size) == ("set/big", size)
+
+
+async def test_many_reads_through_a_hub_wait_in_no_task(hub, provider, monkeypatch):
+    keys = [f"set/{number}" for number in range(20)]
+    for key in keys:
+        await provider.put(key, key.encode())
+    store = store_of(Recipe(url=SET, provider=provider), SET, "")
+    await asyncio.gather(*(store.get(key) for key in keys[:4]))
+    monkeypatch.setattr(provider, "get", None)
+    async with store.get_many(keys, width=4) as got:
+        blobs = [outcome.result() async for outcome in got]
+    assert {blob.meta.key: bytes(blob) for blob in blobs} == {key: key.encode() for key in keys}
+    await store.aclose()
 
 
 async def test_a_signed_url_is_of_the_storage(hub, provider):

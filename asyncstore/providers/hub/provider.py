@@ -28,20 +28,20 @@ from asyncstore.provider import (
     Verifies,
     ability,
 )
-from asyncstore.providers.hub import granting
+from asyncstore.providers.hub import granting, starting
 from asyncstore.providers.hub.beneath import Beneath, Lent
 from asyncstore.providers.hub.grants import Grants
 from asyncstore.providers.hub.passing import HubStream, HubUpload, Placed
-from asyncstore.types import WHOLE, Blob, GiB, Limits, MiB, Page
+from asyncstore.types import WHOLE, GiB, Limits, MiB, Page, change_meta
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Mapping, Sequence
+    from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 
-    from asyncstore.provider import Provider
+    from asyncstore.provider import Asked, Provider, Started
     from asyncstore.providers.hub.beneath import Connect
     from asyncstore.providers.hub.client import HubClient
     from asyncstore.providers.hub.granting import Grant
-    from asyncstore.types import Buffer, ObjectMeta, Settings, Span, Verifier
+    from asyncstore.types import Blob, Buffer, ObjectMeta, Settings, Span, Verifier
     from asyncstore.url import StoreURL
 
 # What every service takes; until the hub has said which one it is.
@@ -128,7 +128,20 @@ class HubProvider:
             blob = await at.provider.get(
                 at.key(key), span=span, into=into, if_match=if_match, most=most
             )
-            return Blob(blob.data, at.meta(blob.meta), start=blob.start)
+            change_meta(blob, at.meta)
+            return blob
+
+    def start_gets(
+        self,
+        asked: Sequence[Asked],
+        ended: Callable[[Any, Blob | None], None],
+        /,
+        *,
+        deadline: float | None = None,
+    ) -> Sequence[Started]:
+        """See `StartsReads.start_gets`; none can begin before it is known what is beneath."""
+        at = self._known(self._grants.refreshing.current())
+        return () if at is None else starting.start(at, self.locate, asked, ended, deadline)
 
     @asynccontextmanager
     async def open(
@@ -308,14 +321,24 @@ class HubProvider:
         if not self.dataset:
             raise InvalidPathError("an organisation holds data sets; write hub://organisation/name")
         grant = self._grants.refreshing.current() or await self._grants.get()
-        now = self._now
-        if now is not None and (now.grant is grant or now.grant.reach == grant.reach):
-            now.grant = grant
-            return now
+        now = self._known(grant)
         if now is not None:
-            self._before.append(now.provider)  # what is under way there ends there
+            return now
+        if self._now is not None:
+            self._before.append(self._now.provider)  # what is under way there ends there
         now = self._now = self._made(grant)
         self._pass_on(now.provider)
+        return now
+
+    def _known(self, grant: Grant | None) -> Beneath | None:
+        """Return what is beneath, where it is what a grant leads to."""
+        now = self._now
+        if grant is None or now is None:
+            return None
+        if now.grant is not grant:
+            if now.grant.reach != grant.reach:
+                return None
+            now.grant = grant
         return now
 
     async def _writable(self) -> Beneath:
