@@ -66,7 +66,8 @@ class BegunReads(Terms):
             begun = _Begun(provider)
             begun.start([Asked(root + "a", None, most, None)])
             for _, found in await begun.ends():
-                assert (len(found), found.meta.size) == (count, 1000)
+                assert len(found) == count
+                assert (found.meta.key, found.meta.size) == (root + "a", 1000)
 
 
 class _Begun:
