@@ -1,8 +1,12 @@
 """More is under way only where waiting is what takes the time."""
 
+import asyncio
+
 import anyio
 import pytest
 
+from asyncstore import open_store
+from asyncstore.providers.memory import MemoryProvider
 from asyncstore.transfer.flight import AT_FIRST, WIDTH, Flight
 from asyncstore.types import MiB
 
@@ -93,3 +97,29 @@ async def test_who_waits_for_bytes_gets_them_when_it_opens(clocks):
         assert flight.budget.used == AT_FIRST
         clocks.carry(flight, busy=0.0)
     assert flight.budget.used == AT_FIRST + 1
+
+
+@pytest.mark.asyncio
+async def test_of_a_service_that_is_far_more_objects_are_asked_for_after_a_moment(
+    tmp_path, monkeypatch
+):
+    get = MemoryProvider.get
+    under_way = 0
+    seen = []
+
+    async def from_afar(self, key, /, **how):
+        nonlocal under_way
+        under_way += 1
+        seen.append(under_way)
+        await asyncio.sleep(0.05)
+        under_way -= 1
+        return await get(self, key, **how)
+
+    monkeypatch.setattr(MemoryProvider, "get", from_afar)
+    async with open_store("mem://afar") as store:
+        for number in range(4 * WIDTH):
+            await store.put(f"{number}", b"data")
+        report = await store.download("", tmp_path)
+    assert report.copied == 4 * WIDTH
+    assert max(seen[: WIDTH + 1]) <= WIDTH
+    assert max(seen) > WIDTH
