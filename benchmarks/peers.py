@@ -114,11 +114,11 @@ class AsyncstoreMany(Asyncstore):
     kinds = frozenset({"get"})
     batch = True
 
-    async def get_many(self, keys):
+    async def get_many(self, keys, taken):
         found = [None] * len(keys)
         async with self.store.get_many(keys, width=self.work.width) as reads:
             async for outcome in reads:
-                found[outcome.index] = outcome.result().data
+                found[outcome.index] = taken(outcome.result().data)
         return found
 
 

@@ -101,8 +101,7 @@ class Job:
                     results[number] = result if keep else self.length(result)
         elif self.peer.batch:
             keys = [key_of(self.work, number) for number in range(self.work.count)]
-            found = await self.peer.get_many(keys)
-            results = found if keep else [self.length(result) for result in found]
+            results = await self.peer.get_many(keys, (lambda it: it) if keep else self.length)
         else:
             numbers = iter(range(len(calls)))
 
