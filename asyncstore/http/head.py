@@ -47,6 +47,9 @@ _LINE_LONG = 256
 class _Lines(dict[str, tuple[str, str]]):
     """Lines that were read lately: a server says most of them again in each of its answers."""
 
+    def __repr__(self) -> str:
+        return f"_Lines({len(self)})"  # an upload's address is a secret
+
     def __missing__(self, line: str) -> tuple[str, str]:
         """Take a line apart, and remember it."""
         name, _, value = line.partition(": ")

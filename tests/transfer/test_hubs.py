@@ -227,7 +227,8 @@ def test_what_was_killed_is_continued_with_other_credentials(ends, source, targe
             there = ends(target)
         told |= {"to": there.path, "to_options": there.options}
         told["parts"] = 1 + n % 2  # of the large one, when it is to be killed
-        assert killer.run() is None
+        ended = killer.run()
+        assert ended is None, ended["failed"]
         told["parts"] = None
         report = killer.run(draw.random() / 2) or killer.run_to_the_end()
         assert report["failed"] == []
