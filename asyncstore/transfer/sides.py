@@ -5,7 +5,8 @@ three go on alike, with nothing but what is proven, they are taken for one `Stre
 else rows are made of all that is there. A service that promises no order is taken to keep one
 until a key proves otherwise, and then sorted first. Of the target, only as much is listed as
 seems worth it: where it holds far more than the source, the rest is asked for key by key, unless
-all of it must be known.
+all of it must be known. What is listed late, behind where that was left, counts as absent: it is
+copied again.
 """
 
 from __future__ import annotations
