@@ -115,6 +115,53 @@ def test_every_way_to_write_a_listing_is_read(odd):
     assert plainly(found) == plainly(slowly(body))
 
 
+def test_blocks_that_tell_of_checksums_and_classes_now_and_then_are_read_quickly():
+    sums = "<ChecksumAlgorithm>CRC32</ChecksumAlgorithm><ChecksumType>FULL_OBJECT</ChecksumType>"
+    rows = "".join(
+        f"<Contents><Key>k{n}</Key><LastModified>t{n}</LastModified><ETag>&quot;e{n}&quot;</ETag>"
+        f"{sums * (n % 2)}<Size>{n}</Size>"
+        f"{'<StorageClass>GLACIER</StorageClass>' * (n % 3 == 0)}</Contents>"
+        for n in range(12)
+    )
+    text = f"<ListBucketResult><IsTruncated>false</IsTruncated>{rows}</ListBucketResult>"
+    quick = s3._read_usual(text, text.index("<Contents>"), text.rindex("</Contents>") + 11)
+    assert quick is not None
+    assert list(quick) == list(slowly(text.encode()).objects)
+    assert [m.size for m in quick] == list(range(12))
+
+
+@pytest.mark.parametrize("gap", ["x", "<A/>", "<Contents></Contents>"])
+def test_what_stands_between_two_blocks_is_never_passed_over(gap):
+    block = "<Contents><Key>k</Key><LastModified>t</LastModified><ETag>&quot;e&quot;</ETag>"
+    block += "<Size>1</Size></Contents>"
+    text = f"{block}{gap}{block}"
+    assert s3._read_usual(text, 0, len(text)) is None
+
+
+@pytest.mark.parametrize("names", [["a\nb", "c"], ["a", "b\n"], ["%2F\n%2F"], ["a%0Ab", "c+d"]])
+def test_names_are_decoded_each_for_itself(names):
+    blocks = "".join(
+        f"<Contents><Key>{name}</Key><LastModified>t</LastModified><ETag>&quot;e&quot;</ETag>"
+        "<Size>1</Size></Contents>"
+        for name in names
+    )
+    body = (
+        "<ListBucketResult><EncodingType>url</EncodingType><IsTruncated>false</IsTruncated>"
+        f"{blocks}</ListBucketResult>"
+    ).encode()
+    assert plainly(listed(body)) == plainly(slowly(body))
+
+
+@given(st.lists(st.sampled_from(["x", "x/", "x/a", "x/\U0001f600", "x0", "w", "y"]), max_size=4))
+def test_a_listing_holds_no_name_outside_of_what_was_asked_for(keys):
+    body = listing([(key, 1, "e") for key in keys])
+    if all(key.startswith("x/") for key in keys):
+        assert [meta.key for meta in listed(body, prefix="x/").objects] == keys
+    else:
+        with pytest.raises(IntegrityError, match="that holds"):
+            s3.listing(body, prefix="x/")
+
+
 @pytest.mark.parametrize(
     "row",
     [
