@@ -6,12 +6,15 @@ all in a virtual machine whose host takes back what is free: there, up to 2 ms f
 is four times as long as carrying it. So are connections: some 0.2 ms for each. From a service that
 is far, most of the time is spent waiting, and more under way brings more. So each time that as
 much has come as may be under way, the time of the processor tells which it is; once it was the
-latter, the transfer is left to its budget and to what the service bears.
+latter, the transfer is left to its budget and to what the service bears. Standing in line for a
+processor that others use too is no waiting for the service.
 """
 
 from __future__ import annotations
 
+import os
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from asyncstore.batch import Budget
@@ -32,7 +35,7 @@ class Flight:
 
     Args:
         most: bytes, however long is waited for them.
-        now, spent: tell the time, and that of the processor for this process, in seconds.
+        now, spent: tell the time, and how much of it was work, in seconds.
 
     Attributes:
         budget: for a `Batch`.
@@ -43,12 +46,12 @@ class Flight:
         most: int,
         *,
         now: Callable[[], float] = time.monotonic,
-        spent: Callable[[], float] = time.process_time,
+        spent: Callable[[], float] | None = None,
     ) -> None:
         self.budget = Budget(min(most, AT_FIRST))
         self._most = most
         self._now = now
-        self._spent = spent
+        self._spent = spent or spent_here
         self._is_open = False
         self.begin()
 
@@ -74,8 +77,22 @@ class Flight:
             self._look()
 
     def _look(self) -> None:
+        if self._is_open:
+            return
         if self._spent() - self._spent_then < _BUSY * (self._now() - self._since):
             self._is_open = True
             self.budget.total = self._most
             self.budget.give(0)  # to those who wait for some
         self.begin()
+
+
+def spent_here() -> float:
+    """Return the seconds that this process has computed, or this thread stood in line to."""
+    spent = time.process_time()
+    with suppress(OSError, IndexError, ValueError):  # Linux tells it
+        fd = os.open("/proc/thread-self/schedstat", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            spent += int(os.pread(fd, 100, 0).split()[1]) / 1e9
+        finally:
+            os.close(fd)
+    return spent

@@ -1,13 +1,14 @@
 """More is under way only where waiting is what takes the time."""
 
 import asyncio
+import time
 
 import anyio
 import pytest
 
 from asyncstore import open_store
 from asyncstore.providers.memory import MemoryProvider
-from asyncstore.transfer.flight import AT_FIRST, WIDTH, Flight
+from asyncstore.transfer.flight import AT_FIRST, WIDTH, Flight, spent_here
 from asyncstore.types import MiB
 
 MOST = 256 * MiB
@@ -81,6 +82,13 @@ def test_small_objects_are_few_at_first_and_then_as_many_as_the_service_bears(cl
     flight.ended(1)
     assert width() == 500
     assert flight.budget.total == MOST
+
+
+def test_computing_is_work():
+    before, began = spent_here(), time.thread_time()
+    while time.thread_time() < began + 0.02:
+        pass
+    assert spent_here() >= before + 0.02
 
 
 def test_fewer_objects_than_at_first_are_fewer(clocks):
