@@ -22,7 +22,7 @@ from asyncstore.transfer import large, one
 from asyncstore.types import MiB, Settings
 from tests.transfer.conftest import fill, tree
 
-LIFETIME = 1.2
+LIFETIME = 2.0
 ROUNDS = 2
 FILES = {f"d{n % 3}/{n:02} é": os.urandom(n * 100) for n in range(20)} | {
     "a-large": os.urandom(12 * MiB + 1)
