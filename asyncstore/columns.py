@@ -74,7 +74,11 @@ class Columns(Sequence[ObjectMeta]):
         if prefix in self.keys:
             return self._chosen([key != prefix for key in self.keys]).below(prefix)
         start = len(prefix)
-        return Columns([key[start:] for key in self.keys], self.sizes, self.etags, self._modified)
+        return self.named([key[start:] for key in self.keys])
+
+    def named(self, keys: list[str], /) -> Columns:
+        """Return the same objects by other keys; `is_all` holds."""
+        return Columns(keys, self.sizes, self.etags, self._modified)
 
     def __len__(self) -> int:
         return len(self.keys)

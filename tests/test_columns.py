@@ -55,6 +55,15 @@ def test_what_is_below_a_prefix_has_shorter_keys_and_not_the_folder_itself(rows,
     assert list(columns_of(rows).below("")) == metas_of(rows)
 
 
+@given(ROWS, st.booleans())
+def test_objects_by_other_keys_are_the_same_else(rows, timed):
+    expected = metas_of(rows, timed=timed)
+    for meta in expected:
+        meta.key = f"to/{meta.key}"
+    columns = columns_of(rows, timed=timed)
+    assert list(columns.named([f"to/{key}" for key in columns.keys])) == expected
+
+
 def test_objects_that_say_more_than_the_columns_keep_it():
     meta = ObjectMeta("k", 1, etag="e", version="v", checksums={"crc32c": "AAAA"})
     columns = Columns.of([meta])

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, overload
 from asyncstore.transfer.plan import Done, Row
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from asyncstore.columns import Columns
     from asyncstore.transfer.plan import Noted
 
@@ -66,3 +68,6 @@ class Stretch(Sequence[Row]):
         if isinstance(at, slice):
             return Stretch(self._source[at], self._target[at], self._done[at])
         return Row(self._source[at], self._target[at], Done(*self._done[at][1:]))
+
+    def __iter__(self) -> Iterator[Row]:
+        return map(Row, self._source, self._target, (Done(*row[1:]) for row in self._done))

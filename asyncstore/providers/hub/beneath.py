@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
+from asyncstore.columns import Columns
 from asyncstore.errors import InvalidPathError, NotFoundError, UnavailableError
 from asyncstore.format.keys import HISTORY, META
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from asyncstore.credentials import Refreshing
     from asyncstore.provider import Provider
@@ -91,6 +92,12 @@ class Beneath:
     def meta(self, meta: ObjectMeta, /) -> ObjectMeta:
         """Return metadata with the key as the hub's path has it."""
         return meta.replace(key=self.above(meta.key))
+
+    def metas(self, metas: Sequence[ObjectMeta], /) -> Sequence[ObjectMeta]:
+        """Return what `meta` does, of a page."""
+        if isinstance(metas, Columns) and metas.is_all:
+            return metas.named([self.above(key) for key in metas.keys])
+        return [self.meta(meta) for meta in metas]
 
     async def roots(self) -> tuple[bytes | None, ...]:
         """Return the files that make it a data set, as far as they are there."""

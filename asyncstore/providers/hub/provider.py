@@ -253,7 +253,7 @@ class HubProvider:
                 limit=limit,
             )
             return Page(
-                [at.meta(meta) for meta in page.objects],
+                at.metas(page.objects),
                 [at.above(below) for below in page.prefixes],
                 page.cursor,
             )
