@@ -17,12 +17,13 @@ from asyncstore.providers.s3.heads import NO_HEADERS
 from asyncstore.types import WHOLE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from asyncstore.http import Response
     from asyncstore.http.connection import Connection
     from asyncstore.provider import Asked
     from asyncstore.providers.s3.client import Client
+    from asyncstore.providers.s3.faults import Condition
     from asyncstore.types import Blob
 
     Ended = Callable[["StartedGet", Blob | None], None]
@@ -48,15 +49,24 @@ class StartedGet(Ask):
     def __init__(self, client: Client, ended: Ended, asked: Asked) -> None:
         self.key = asked.key
         self.limit = asked.most
-        self.headers = READ if client.settings.checksums else NO_HEADERS
-        self.condition = None
-        if asked.if_match is not None:
-            self.headers = {**self.headers, "if-match": asked.if_match}
-            self.condition = "source"
         self.asked = asked
         self._client = client
         self._ended = ended
         self._outcome: Response | Exception | None = None
+
+    # What only a request needs that is signed again is said when that is so.
+
+    @property
+    def headers(self) -> Mapping[str, str]:  # type: ignore[override]
+        """See `Ask`."""
+        read = READ if self._client.settings.checksums else NO_HEADERS
+        version = self.asked.if_match
+        return read if version is None else {**read, "if-match": version}
+
+    @property
+    def condition(self) -> Condition:  # type: ignore[override]
+        """See `Ask`."""
+        return None if self.asked.if_match is None else "source"
 
     def abandon(self) -> None:
         """See `Started.abandon`."""
