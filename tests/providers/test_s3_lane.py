@@ -7,7 +7,6 @@ it is the same, and so is every request that was sent.
 from __future__ import annotations
 
 import asyncio
-import re
 from base64 import b64encode
 from contextlib import asynccontextmanager
 from email.utils import formatdate
@@ -19,13 +18,14 @@ import pytest
 from awscrt import checksums as crt
 
 from asyncstore import RetryPolicy, open_store
-from asyncstore.errors import DeadlineError, IntegrityError, ObjectChangedError, StoreError
+from asyncstore.errors import DeadlineError, IntegrityError, ObjectChangedError
 from asyncstore.layers import Limited
 from asyncstore.provider import ability
 from asyncstore.providers.s3 import S3Provider, reading
 from asyncstore.testing.bytefake import ByteFake, answers, chunked
 from asyncstore.testing.canary import CANARY_SECRET
 from asyncstore.types import ObjectMeta
+from tests.providers.beside import awaited, begun, came_of, nothing_is_left
 
 pytestmark = pytest.mark.asyncio
 
@@ -113,38 +113,6 @@ async def served(*replies, scripts=(), **options):
             yield store, fake
 
 
-async def awaited(store, item):
-    key, if_match = (item, None) if isinstance(item, str) else (item.key, item.etag)
-    return await store.get(key, if_match=if_match)
-
-
-async def begun(store, item):
-    async with store.get_many([item], width=4) as got:
-        [outcome] = [outcome async for outcome in got]
-    return outcome.result()
-
-
-async def came_of(read, store, fake, item):
-    """What came of a read, and what was asked for it."""
-    result: Any
-    try:
-        blob = await read(store, item)
-    except StoreError as found:
-        what = {
-            name: getattr(found, name)
-            for name in ("op", "status", "outcome", "attempts", "request_id")
-        }
-        text = re.sub(r":\d+", ":PORT", f"{found}")
-        result = type(found), text, found.url, what
-    else:
-        result = bytes(blob), blob.start, blob.meta, blob.meta.modified
-    asked = [
-        (request.method, request.target, {name for name in request.headers if name != "host"})
-        for request in fake.requests[1:]
-    ]
-    return result, asked
-
-
 @pytest.mark.parametrize("name", CASES)
 async def test_what_is_answered_comes_to_the_same(name):
     found = []
@@ -226,12 +194,7 @@ async def test_a_deadline_holds_for_reads_that_no_task_waits_for():
     async with served(scripts=[say_nothing], deadline=0.2) as (store, _):
         with pytest.raises(DeadlineError, match="deadline passed"):
             await begun(store, "k")
-        await nothing_is_left(store)
-
-
-async def nothing_is_left(store):
-    limited: Any = ability(store.provider, Limited)
-    assert limited.reads.used == 0
+        nothing_is_left(store)
 
 
 async def test_leaving_a_batch_closes_the_connections_of_what_was_under_way():
@@ -249,7 +212,7 @@ async def test_leaving_a_batch_closes_the_connections_of_what_was_under_way():
             async with store.get_many(["k"]):
                 await asked.wait()
             await closed.wait()
-        await nothing_is_left(store)
+        nothing_is_left(store)
         assert len(fake.requests) == 2
 
 
@@ -259,7 +222,7 @@ async def test_a_bug_on_the_way_is_raised_and_not_waited_for(monkeypatch):
         async with asyncio.timeout(30):
             with pytest.raises(ZeroDivisionError):
                 await begun(store, "k")
-        await nothing_is_left(store)
+        nothing_is_left(store)
 
 
 async def test_a_burst_of_refusals_halves_the_width_once():
@@ -293,7 +256,7 @@ async def test_a_burst_of_refusals_halves_the_width_once():
                     assert len([outcome.result() async for outcome in got]) == count
             assert width.allowed >= count // 2
             assert fake.connections == count
-            await nothing_is_left(store)
+            nothing_is_left(store)
 
 
 async def test_no_task_waits_for_what_comes_as_it_should(monkeypatch):

@@ -29,6 +29,7 @@ from asyncstore.providers.gcs.lasting import Left
 from asyncstore.providers.gcs.presign import presign
 from asyncstore.providers.gcs.reads import GCSStream, Reader
 from asyncstore.providers.gcs.session import Session, placed
+from asyncstore.providers.gcs.starting import StartedGet, begin
 from asyncstore.providers.gcs.upload import ENDS, GCSUpload
 from asyncstore.types import WHOLE, GiB, Limits
 from asyncstore.wire import gcs
@@ -36,6 +37,7 @@ from asyncstore.wire import gcs
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
+    from asyncstore.provider import Asked, Started
     from asyncstore.types import Blob, Buffer, ObjectMeta, Page, Settings, Span
     from asyncstore.wire.gcs_errors import Question
 
@@ -95,6 +97,26 @@ class GCSProvider:
         """See `Provider.get`; a whole object is compared with Google's checksum."""
         with placed("get", self.locate(key)):
             return await self._reader(key, if_match).get(span, into, most)
+
+    def start_gets(
+        self,
+        asked: Sequence[Asked],
+        ended: Callable[[Any, Blob | None], None],
+        /,
+        *,
+        deadline: float | None = None,
+    ) -> Sequence[Started]:
+        """See `StartsReads.start_gets`."""
+        session, token = self._session, self._session.ready()
+        if token is None:
+            return ()
+        asks: list[StartedGet] = []
+        for one in asked[: session.idle()]:
+            if one.if_match is not None and not gcs.is_generation(one.if_match):
+                break  # `get` says so
+            reader = self._reader(one.key, one.if_match)
+            asks.append(StartedGet(reader, token, one, self.locate(one.key), ended))
+        return begin(session, asks, deadline)
 
     @asynccontextmanager
     async def open(

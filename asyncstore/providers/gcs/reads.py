@@ -9,17 +9,18 @@ from typing import TYPE_CHECKING, Self
 from asyncstore.errors import IntegrityError, ObjectChangedError
 from asyncstore.http import TooLongError
 from asyncstore.providers.gcs.checksum import Check
-from asyncstore.types import Blob, Span
+from asyncstore.types import WHOLE, Blob, Span
 from asyncstore.wire import gcs
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
 
-    from asyncstore.http import Reply
-    from asyncstore.providers.gcs.session import Session
+    from asyncstore.http import Reply, Response
+    from asyncstore.providers.gcs.session import Sent, Session
     from asyncstore.types import ObjectMeta
 
-_UNSATISFIABLE = 416
+_WHOLE, _UNSATISFIABLE = 200, 416
+_QUICK = 1 << 20  # bytes whose checksum takes next to no time
 _MEDIA = {"accept-encoding": "gzip"}
 # Asked for with gzip, an object that is stored compressed comes as it is stored: its length and
 # its checksums are then those that the service tells.
@@ -50,14 +51,28 @@ class Reader:
         resource = gcs.read_object(reply.body, "an object's metadata")
         return self._of_version(gcs.parse_meta(resource, key=self.key))
 
-    async def get(self, span: Span, into: memoryview | None, most: int | None = None) -> Blob:
-        """Read a span into memory; see `Provider.get`."""
+    async def get(
+        self,
+        span: Span,
+        into: memoryview | None,
+        most: int | None = None,
+        *,
+        first: Sent | None = None,
+    ) -> Blob:
+        """Read a span into memory; see `Provider.get`.
+
+        Args:
+            span: which bytes.
+            into: where they go.
+            most: as there.
+            first: what came of the request, where it was sent already.
+        """
         if not _is_plain(span):
             meta, span = await self._resolved(span)
             if span.start == span.stop:
                 return _nothing(meta, span, into)
             return await replace(self, if_match=meta.etag).get(span, into, most)
-        target, headers = self._request(span)
+        target, headers = self.request(span)
         limit = _length(span)
         if most is not None and (limit is None or most < limit):
             limit = most
@@ -70,6 +85,7 @@ class Reader:
                 limit=limit,
                 expect=(200, 206, _UNSATISFIABLE),
                 question="version",
+                first=first,
             )
         except TooLongError as error:
             if limit != most:
@@ -90,6 +106,25 @@ class Reader:
             check.verify()
         return Blob(reply.body, meta, start=start)
 
+    def quickly(self, reply: Response) -> Blob | None:
+        """Return what came, where it is a whole object and quick to prove right.
+
+        Raises:
+            StoreError: it is not what was asked for.
+        """
+        body = reply.body
+        if reply.status != _WHOLE or len(body) > _QUICK:
+            return None
+        meta, start, stop = gcs.parse_media(self.key, reply.status, reply.headers, WHOLE)
+        self._of_version(meta)
+        if len(body) != stop - start:
+            return None
+        if self.checksums:
+            check = Check(meta)
+            check.update(body)
+            check.verify()
+        return Blob(body, meta)
+
     @asynccontextmanager
     async def open(self, span: Span) -> AsyncIterator[GCSStream]:
         """Read a span as it arrives; see `Provider.open`."""
@@ -101,7 +136,7 @@ class Reader:
             async with replace(self, if_match=meta.etag).open(span) as stream:
                 yield stream
             return
-        target, headers = self._request(span)
+        target, headers = self.request(span)
         async with self.session.stream(target, headers, question="version") as reply:
             if reply.status != _UNSATISFIABLE:
                 meta, start, stop = gcs.parse_media(self.key, reply.status, reply.headers, span)
@@ -117,7 +152,7 @@ class Reader:
         meta = await self.head()
         return meta, Span(*span.resolve(meta.size))
 
-    def _request(self, span: Span) -> tuple[str, Mapping[str, str]]:
+    def request(self, span: Span) -> tuple[str, Mapping[str, str]]:
         """Return the target and headers of a read."""
         if self.if_match is not None and not gcs.is_generation(self.if_match):
             raise _changed()

@@ -11,12 +11,12 @@ import os
 import re
 import time
 from contextlib import asynccontextmanager, contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import quote, unquote
 
 from asyncstore.credentials import Refreshing
 from asyncstore.errors import ConfigurationError, DeadlineError, StoreError
-from asyncstore.http import DEADLINE, Engine, EngineOptions, Origin, Request
+from asyncstore.http import DEADLINE, Engine, EngineOptions, Origin, Request, Stale
 from asyncstore.providers.gcs.credentials import source_of
 from asyncstore.providers.gcs.exchange import Exchange
 from asyncstore.providers.gcs.sources import Anonymous
@@ -36,6 +36,23 @@ GOOGLE = "https://storage.googleapis.com"
 _UNAUTHENTICATED = 401
 _ERROR_CAP = 64 * 1024
 _UPLOAD = re.compile(r"[?&]upload_id=([^&]+)")
+
+
+class Sent(NamedTuple):
+    """A request that was sent, and what came of it.
+
+    Attributes:
+        request: as it was sent.
+        token: that it was sent with.
+        outcome: the answer, or the error in its place.
+    """
+
+    request: Request
+    token: GoogleToken
+    outcome: Response | Exception
+
+    def __repr__(self) -> str:
+        return f"Sent({self.request!r})"
 
 
 class Session:
@@ -110,6 +127,10 @@ class Session:
         DEADLINE.set(None)
         return await self.source.fetch()
 
+    def ready(self) -> GoogleToken | None:
+        """Return the token that holds now, where it need not be waited for."""
+        return self._credentials.current()
+
     async def token(self) -> GoogleToken:
         """Return the token that holds now, within the operation's deadline."""
         token = self._credentials.current()
@@ -139,6 +160,7 @@ class Session:
         write: bool = False,
         once: bool = False,
         question: Question = None,
+        first: Sent | None = None,
     ) -> Response:
         """Send a request; return a reply of an expected status.
 
@@ -154,12 +176,16 @@ class Session:
             once: whether doing it twice is not as doing it once, so that the engine must not
                 send it again where a kept connection turns out to have been closed.
             question: what its condition asks.
+            first: the request, where it was sent once already, and what came of that.
         """
         for is_last in (False, True):
-            request, token = await self._request(method, target, headers)
-            request.body, request.into, request.limit = body, into, limit
-            request.replayable = not once
-            reply = await self.engine.send(request)
+            if first is not None and not is_last:
+                token, reply = first.token, await self._came_of(first)
+            else:
+                request, token = await self._request(method, target, headers)
+                request.body, request.into, request.limit = body, into, limit
+                request.replayable = not once
+                reply = await self.engine.send(request)
             if reply.status in expect:
                 return reply
             if reply.status == _UNAUTHENTICATED and not is_last and await self._renewed(token):
@@ -191,10 +217,31 @@ class Session:
                 continue
             raise refusal(status, told, body, question=question, hide=_shown(token, target))
 
+    async def _came_of(self, sent: Sent) -> Response:
+        outcome = sent.outcome
+        if isinstance(outcome, Stale):
+            return await self.engine.replay(sent.request)
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+    def idle(self) -> int:
+        """Return how many requests could be sent now without waiting for anything."""
+        if self._engine is None or self.ready() is None:
+            return 0
+        return self._engine.idle(self.origin)
+
     async def _request(
         self, method: str, target: str, headers: Mapping[str, str] | None
     ) -> tuple[Request, GoogleToken]:
         token = await self.token()
+        target, full = self.addressed(target, headers, token)
+        return Request(method, self.origin, target, full), token
+
+    def addressed(
+        self, target: str, headers: Mapping[str, str] | None, token: GoogleToken
+    ) -> tuple[str, dict[str, str]]:
+        """Return a request's target and headers as they are sent with a token."""
         full = dict(headers or {})
         if token.token is not None:
             full["authorization"] = f"Bearer {token.token.reveal()}"
@@ -203,7 +250,7 @@ class Session:
             if "/storage/v1/" in target:
                 project = quote(token.project, safe="")
                 target += f"{'&' if '?' in target else '?'}userProject={project}"
-        return Request(method, self.origin, target, full), token
+        return target, full
 
     async def _renewed(self, used: GoogleToken) -> bool:
         """Have the refused token renewed; return whether another one came."""
