@@ -12,15 +12,15 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
     from asyncstore.batch.budget import Slot
+    from asyncstore.batch.flights import Flights
     from asyncstore.batch.outcome import Outcome
-    from asyncstore.batch.run import Batch
     from asyncstore.layers import Lane
     from asyncstore.provider import Provider
     from asyncstore.types import Blob
 
     Read: TypeAlias = Callable[[], Awaitable[Blob]]
     Wish: TypeAlias = tuple[str, str | None, int | None]
-    Begun: TypeAlias = tuple[Any, Slot, Batch[Any, Any]]
+    Begun: TypeAlias = tuple[Any, Slot, Flights]
 
 
 class Reads:
@@ -49,7 +49,12 @@ class Reads:
         self._lane = lane_of(provider, self._on_blob, self._on_rest)
         return None if self._lane is None else self
 
-    def start(self, jobs: Sequence[tuple[Any, Slot]], batch: Batch[Any, Any]) -> Sequence[int]:
+    @property
+    def under_way(self) -> int:
+        """How many have been begun and not ended."""
+        return 0 if self._lane is None else self._lane.under_way
+
+    def start(self, jobs: Sequence[tuple[Any, Slot]], flights: Flights) -> Sequence[int]:
         """See `Express.start`."""
         left, places, asked = [], [], []
         for place, (job, slot) in enumerate(jobs):
@@ -58,7 +63,7 @@ class Reads:
                 left.append(place)
             else:
                 places.append(place)
-                asked.append(Asked(*wish, (job, slot, batch)))
+                asked.append(Asked(*wish, (job, slot, flights)))
         begun = self._lane.start(asked) if asked and self._lane is not None else 0
         return left + places[begun:]
 
@@ -69,9 +74,9 @@ class Reads:
                 slot.free()
 
     def _on_blob(self, begun: Begun, blob: Blob) -> None:
-        job, slot, batch = begun
-        batch.landed(self._came(job, slot, blob), slot)
+        job, slot, flights = begun
+        flights.landed(self._came(job, slot, blob), slot)
 
     def _on_rest(self, begun: Begun, read: Read) -> None:
-        job, slot, batch = begun
-        batch.unfinished(partial(self._finish, job, slot, read), slot)
+        job, slot, flights = begun
+        flights.unfinished(partial(self._finish, job, slot, read), slot)

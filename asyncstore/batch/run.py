@@ -22,12 +22,13 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import AsyncIterator
 from functools import partial
-from typing import TYPE_CHECKING, Any, Generic, Protocol, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
 import anyio
 
 from asyncstore.batch.budget import Budget, Slot, Turns
 from asyncstore.batch.chunked import Chunked
+from asyncstore.batch.flights import Flights
 from asyncstore.errors import BatchError
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 
     from anyio.abc import TaskGroup
 
+    from asyncstore.batch.flights import Express
     from asyncstore.batch.outcome import Outcome
 
 J = TypeVar("J")
@@ -44,22 +46,6 @@ V = TypeVar("V")
 
 _BACKLOG = 1024
 """Outcomes that may wait for the consumer, whatever their bytes."""
-
-
-class Express(Protocol):
-    """Does jobs without a task for each."""
-
-    def start(self, jobs: Sequence[tuple[Any, Slot]], batch: Batch[Any, Any], /) -> Sequence[int]:
-        """Begin jobs, of whose end `batch.landed` or `batch.unfinished` is told once each.
-
-        Returns:
-            Which ones, by their place, need a task or cannot begin now; they are done as others.
-        """
-        ...
-
-    def abandon(self) -> None:
-        """Give up everything that is under way, and free its slots; the batch is told no more."""
-        ...
 
 
 class Batch(Generic[T, V]):
@@ -102,10 +88,7 @@ class Batch(Generic[T, V]):
         self._turns = Turns() if ordered else None
         self._taken: list[Slot] = []
         self._express = express
-        self._flying = 0  # jobs that `express` has begun
-        self._turn: anyio.Event | None = None  # a worker waits for one of them to end
-        self._rest: deque[tuple[Callable[[], Awaitable[Sequence[Outcome[T, V]]]], Slot]] = deque()
-        self._attended: anyio.Event | None = None
+        self._flights = Flights(self._deliver)
         self._workers = 0
         self._drawn: Any = None  # a job that waits for its bytes
         self._exhausted = False
@@ -152,10 +135,10 @@ class Batch(Generic[T, V]):
         if self._express is not None:
             self._express.abandon()
         self._release()
-        for _, slot in (*self._ready, *self._early.values(), *self._rest):
+        self._flights.drop()
+        for _, slot in (*self._ready, *self._early.values()):
             if slot is not None:
                 slot.free()
-        self._rest.clear()
         self._ready.clear()
         self._early.clear()
 
@@ -189,7 +172,7 @@ class Batch(Generic[T, V]):
         ready = self._ready
         if not ready and not await self._wait():
             return []
-        if linger and len(ready) < most and (self._workers or self._flying):
+        if linger and len(ready) < most and (self._workers or self._flights.count):
             await anyio.sleep(linger)
         return [self._hand_out() for _ in range(min(most, len(ready)))]
 
@@ -198,7 +181,7 @@ class Batch(Generic[T, V]):
         while not self._ready:
             if self._group is None:
                 raise RuntimeError("write `async with` around a batch, and iterate inside it")
-            if not (self._workers or self._flying):
+            if not (self._workers or self._flights.count):
                 if self._broken is not None:
                     raise self._broken
                 return False
@@ -232,11 +215,6 @@ class Batch(Generic[T, V]):
             raise BatchError(f"{len(errors)} of {done + len(errors)} items failed", errors)
         return done
 
-    @property
-    def flying(self) -> int:
-        """How many jobs are under way without a worker."""
-        return self._flying
-
     # ---- workers
 
     def _start(self, first: Callable[[], Awaitable[None]] | None = None) -> None:
@@ -258,11 +236,11 @@ class Batch(Generic[T, V]):
                 if self._express is not None:
                     drawn = self._begin(self._express, drawn, width)
                 if drawn is not None:
-                    if self._workers + self._flying < width:
+                    if self._workers + self._flights.count < width:
                         self._start()
                     await self._do(*drawn)
-                elif self._flying >= width:
-                    await self._next_end()
+                elif self._flights.count >= width:
+                    await self._flights.next_end()
         except Exception as error:  # noqa: BLE001 - the consumer raises it
             self._broken = self._broken or error
         finally:
@@ -273,7 +251,7 @@ class Batch(Generic[T, V]):
         """Whether there may be something for a worker to do; the last one always stays."""
         if self._exhausted or self._broken is not None:
             return False
-        return self._workers == 1 or self._workers + self._flying <= self._width()
+        return self._workers == 1 or self._workers + self._flights.count <= self._width()
 
     # ---- jobs that no task waits for
 
@@ -282,7 +260,7 @@ class Batch(Generic[T, V]):
     ) -> tuple[Any, Slot] | None:
         """Begin a job, and others that are there; return one that is left for this worker."""
         jobs = [drawn]
-        room = width - self._flying - (self._workers - 1)
+        room = width - self._flights.count - (self._workers - 1)
         try:
             while len(jobs) < room:
                 another = self._draw_now()
@@ -291,46 +269,17 @@ class Batch(Generic[T, V]):
                 jobs.append(another)
         except Exception as error:  # noqa: BLE001 - the consumer raises it, after these jobs
             self._broken = self._broken or error
-        left = express.start(jobs, self)
-        self._flying += len(jobs) - len(left)
+        left = express.start(jobs, self._flights)
+        self._flights.count += len(jobs) - len(left)
         for place in left[1:]:
             self._start(partial(self._do, *jobs[place]))
         return jobs[left[0]] if left else None
 
-    async def _next_end(self) -> None:
-        """Wait until one of the jobs that were begun has ended."""
-        if self._turn is None:
-            self._turn = anyio.Event()
-        await self._turn.wait()
-
-    def landed(self, outcome: Outcome[T, V], slot: Slot) -> None:
-        """Take the outcome of a job that was begun."""
-        self._one_down()
-        self._deliver(outcome, slot)
-
-    def unfinished(
-        self, work: Callable[[], Awaitable[Sequence[Outcome[T, V]]]], slot: Slot
-    ) -> None:
-        """Let a worker finish a job that was begun, and needs one after all."""
-        self._rest.append((work, slot))
-        if self._attended is not None:
-            self._attended.set()
-
     async def _attend(self) -> None:
-        """Start workers for jobs that need one after all: no callback can start a task."""
+        """Start workers for jobs that were begun, and need one after all."""
         while True:
-            while self._rest:
-                work, slot = self._rest.popleft()
-                self._one_down()
-                self._start(partial(self._end, work, slot))
-            self._attended = anyio.Event()
-            await self._attended.wait()
-
-    def _one_down(self) -> None:
-        self._flying -= 1
-        if self._turn is not None:
-            self._turn.set()
-            self._turn = None
+            work, slot = await self._flights.next_unfinished()
+            self._start(partial(self._end, work, slot))
 
     # ---- what there is to do
 

@@ -54,6 +54,11 @@ class Lane:
         self._unfinished = unfinished
         self._under_way: set[Started] = set()
 
+    @property
+    def under_way(self) -> int:
+        """How many reads have been begun and not ended."""
+        return len(self._under_way)
+
     def start(self, asked: Sequence[Asked]) -> int:
         """Begin the first of some reads; return how many.
 

@@ -221,15 +221,16 @@ class Transfer:
                 await in_thread(self._record.end, key)
 
     async def _each(self, work: Steps) -> None:
+        reads = Reads(self._carrier.wish, self._came, self._finish)
         batch: Batch[Step, Carried] = Batch(
             work.all(),
             self._work,
             cost=self._carrier.cost,
             width=self._width,
             budget=self._flight.budget,
-            express=Reads(self._carrier.wish, self._came, self._finish).on(self._source.provider),
+            express=reads.on(self._source.provider),
         )
-        self._telling.flying = lambda: batch.flying
+        self._telling.flying = lambda: reads.under_way
         together = self._together
         linger = 0.0 if together is None else LINGER
         self._flight.begin()
