@@ -105,6 +105,11 @@ class Columns(Sequence[ObjectMeta]):
         times = repeat(None) if self._modified is None else self._modified
         return map(_made, self.keys, self.sizes, self.etags, times)
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sequence) and list(self) == list(other)
+
+    __hash__ = None  # type: ignore[assignment]
+
     def _chosen(self, which: Sequence[bool]) -> Columns:
         return Columns(
             list(compress(self.keys, which)),

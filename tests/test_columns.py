@@ -78,3 +78,11 @@ def test_an_object_tells_its_time_as_any_other_does():
     [text, number] = Columns(["a", "b"], [1, 1], [None, None], ["2026-01-02T03:04:05Z", 10**18])
     assert text.modified == datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
     assert number.modified == datetime.fromtimestamp(10**9, UTC)
+
+
+def test_columns_are_as_the_list_of_their_objects():
+    columns = Columns(["a"], [1], ["e"])
+    assert columns == [ObjectMeta("a", 1, etag="e")] == columns
+    assert columns != [ObjectMeta("a", 2, etag="e")]
+    assert Columns([], [], []) == []
+    assert columns != "a"

@@ -30,7 +30,7 @@ class Listings(Terms):
         for prefix in (root, root + "no", root + "no/such/folder/"):
             for delimiter in (False, True):
                 page = await provider.list_page(prefix, delimiter=delimiter)
-                assert list(page.objects) == []
+                assert page.objects == []
                 assert list(page.prefixes) == []
                 assert page.cursor is None
 

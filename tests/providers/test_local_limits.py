@@ -260,7 +260,7 @@ async def test_a_root_that_is_a_file_is_a_mistake_of_the_callers(tmp_path):
 @pytest.mark.asyncio
 async def test_a_root_that_is_not_there_is_empty_until_something_is_written(tmp_path):
     provider = LocalProvider(str(tmp_path / "a" / "b"))
-    assert list((await provider.list_page("")).objects) == []
+    assert (await provider.list_page("")).objects == []
     assert not await provider.delete(["k", "d/k"])
     with pytest.raises(NotFoundError):
         await provider.head("k")
