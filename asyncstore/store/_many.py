@@ -28,7 +28,6 @@ V = TypeVar("V")
 BUDGET = 256 * MiB
 
 _GUESS = 256 * 1024
-_GUESS_MAX = 4 * MiB
 _LOOK_AHEAD = 64
 _MERGED_MAX = 8 * MiB
 
@@ -174,7 +173,10 @@ class _Reader:
         """Return the outcome of a job whose object was read."""
         wanted = job[0]
         if wanted.size is None:
-            slot.settle(len(blob.data))
+            size = len(blob.data)
+            if self._guess > _GUESS or size > _GUESS // 2:
+                self._learn(size)
+            slot.settle(size)
         change_meta(blob, self._mine)
         return Outcome(wanted.item, wanted.index, blob)
 
@@ -246,15 +248,20 @@ class _Reader:
     async def _known(self, wanted: Wanted, slot: Slot, blob: Blob) -> Blob:
         """Return what was read, or read it now that it is known to be larger than the guess."""
         start, stop = wanted.span.resolve(blob.meta.size)
+        self._learn(stop - start)
         if len(blob.data) == stop - start:
             slot.settle(len(blob.data))
             return blob
-        self._guess = min(2 * (stop - start), _GUESS_MAX)
         await slot.swap(wanted.index, stop - start)
         etag = blob.meta.etag
         return await _reading.read(
             self._provider, wanted.key, wanted.span, if_match=etag, most=self._most
         )
+
+    def _learn(self, size: int) -> None:
+        """Take the next ones for a little larger than this, or nearly as large as others lately."""
+        guess = max(_GUESS, size + size // 4, self._guess - self._guess // 4)
+        self._guess = min(guess, _reading.LARGE)
 
 
 Call: TypeAlias = "Callable[[Any], Any]"

@@ -283,6 +283,21 @@ async def test_large_objects_of_unknown_size_wait_for_their_bytes(store, ordered
     assert got._budget.used == 0
 
 
+async def test_what_was_larger_than_thought_is_known_for_the_next_ones(store, provider):
+    for n in range(20):
+        await store.put(f"large/{n}", bytes(9 << 20))
+    provider.calls = 0
+    async with store.get_many([f"large/{n}" for n in range(20)], width=1) as got:
+        sizes = [len(outcome.result()) async for outcome in got]
+    assert sizes == [9 << 20] * 20
+    assert provider.calls == 21  # the first one twice
+    provider.calls = 0
+    async with store.get_many(["large/0", *KEYS], width=1, budget=40 << 20) as got:
+        await anext(got)
+        assert len([outcome async for outcome in got]) == 500
+    assert got._budget.peak <= 40 << 20
+
+
 async def test_a_slow_consumer_holds_the_producer_back(store):
     drawn = 0
 
