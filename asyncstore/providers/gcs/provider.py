@@ -29,8 +29,9 @@ from asyncstore.providers.gcs.lasting import Left
 from asyncstore.providers.gcs.presign import presign
 from asyncstore.providers.gcs.reads import GCSStream, Reader
 from asyncstore.providers.gcs.session import Session, placed
-from asyncstore.providers.gcs.starting import StartedGet, begin
+from asyncstore.providers.gcs.starting import StartedGet
 from asyncstore.providers.gcs.upload import ENDS, GCSUpload
+from asyncstore.providers.started import sent
 from asyncstore.types import WHOLE, GiB, Limits
 from asyncstore.wire import gcs
 
@@ -116,7 +117,7 @@ class GCSProvider:
                 break  # `get` says so
             reader = self._reader(one.key, one.if_match)
             asks.append(StartedGet(reader, token, one, self.locate(one.key), ended))
-        return begin(session, asks, deadline)
+        return sent(asks, session.engine.start(asks, asks, deadline))
 
     @asynccontextmanager
     async def open(

@@ -6,7 +6,7 @@ answer's arrival calls. What is not quick to prove right, or went wrong, is sett
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from asyncstore.errors import StoreError
 from asyncstore.http import Stale
@@ -14,13 +14,13 @@ from asyncstore.providers.s3 import reading
 from asyncstore.providers.s3.client import Ask
 from asyncstore.providers.s3.endpoint import READ
 from asyncstore.providers.s3.heads import NO_HEADERS
+from asyncstore.providers.started import StartedRead, sent
 from asyncstore.types import WHOLE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from asyncstore.http import Response
-    from asyncstore.http.connection import Connection
     from asyncstore.provider import Asked
     from asyncstore.providers.s3.client import Client
     from asyncstore.providers.s3.faults import Condition
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     Ended = Callable[["StartedGet", Blob | None], None]
 
 
-class StartedGet(Ask):
+class StartedGet(StartedRead, Ask):
     """A read under way: the request, and who is told of its answer; see `provider.Started`."""
 
     __slots__ = ("_client", "_ended", "_outcome", "asked", "connection", "note")
@@ -43,16 +43,13 @@ class StartedGet(Ask):
     length = None
     replayable = True
 
-    connection: Connection
-    note: Any
-
     def __init__(self, client: Client, ended: Ended, asked: Asked) -> None:
         self.key = asked.key
         self.limit = asked.most
         self.asked = asked
         self._client = client
         self._ended = ended
-        self._outcome: Response | Exception | None = None
+        self._outcome = None
 
     # What only a request needs that is signed again is said when that is so.
 
@@ -68,28 +65,9 @@ class StartedGet(Ask):
         """See `Ask`."""
         return None if self.asked.if_match is None else "source"
 
-    def abandon(self) -> None:
-        """See `Started.abandon`."""
-        self.connection.abandon(self)
-
-    def done(self) -> bool:
-        """See `Waiter.done`."""
-        return False
-
-    def set_result(self, response: Response) -> None:
-        """See `Waiter.set_result`."""
-        blob = None
-        self._outcome = response
-        try:
-            blob = reading.quickly(self._client, self.asked.key, self.asked.if_match, response)
-        except Exception as error:  # noqa: BLE001 - `settle` raises it
-            self._outcome = error
-        self._ended(self, blob)
-
-    def set_exception(self, error: StoreError | Stale) -> None:
-        """See `Waiter.set_exception`."""
-        self._outcome = error
-        self._ended(self, None)
+    def quickly(self, response: Response) -> Blob | None:
+        """See `StartedRead.quickly`."""
+        return reading.quickly(self._client, self.asked.key, self.asked.if_match, response)
 
     async def settle(self) -> Blob:
         """See `Started.settle`."""
@@ -112,7 +90,4 @@ def start(
     """Begin to read objects; see `StartsReads.start_gets`."""
     asked = asked[: client.idle()]
     asks = [StartedGet(client, ended, one) for one in asked]
-    begun = client.start(asks, [one.if_match for one in asked], deadline)
-    for ask, connection in zip(asks, begun, strict=False):
-        ask.connection = connection
-    return asks[: len(begun)]
+    return sent(asks, client.start(asks, [one.if_match for one in asked], deadline))
