@@ -72,13 +72,24 @@ class Columns(Sequence[ObjectMeta]):
         if not prefix:
             return self
         if prefix in self.keys:
-            return self._chosen([key != prefix for key in self.keys]).below(prefix)
+            return self.chosen([key != prefix for key in self.keys]).below(prefix)
         start = len(prefix)
         return self.named([key[start:] for key in self.keys])
 
     def named(self, keys: list[str], /) -> Columns:
         """Return the same objects by other keys; `is_all` holds."""
         return Columns(keys, self.sizes, self.etags, self._modified)
+
+    def chosen(self, which: Sequence[bool], /) -> Columns:
+        """Return some of the objects: those of which `which` says so, at the same place."""
+        chosen = Columns(
+            list(compress(self.keys, which)),
+            list(compress(self.sizes, which)),
+            list(compress(self.etags, which)),
+            None if self._modified is None else list(compress(self._modified, which)),
+        )
+        chosen._metas = None if self._metas is None else list(compress(self._metas, which))
+        return chosen
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -109,14 +120,6 @@ class Columns(Sequence[ObjectMeta]):
         return isinstance(other, Sequence) and list(self) == list(other)
 
     __hash__ = None  # type: ignore[assignment]
-
-    def _chosen(self, which: Sequence[bool]) -> Columns:
-        return Columns(
-            list(compress(self.keys, which)),
-            list(compress(self.sizes, which)),
-            list(compress(self.etags, which)),
-            None if self._modified is None else list(compress(self._modified, which)),
-        )
 
     def __repr__(self) -> str:
         return f"Columns({list(self)!r})"

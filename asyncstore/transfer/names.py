@@ -17,9 +17,10 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from asyncstore.errors import InvalidPathError
-from asyncstore.url import check_key
+from asyncstore.url import are_plain, check_key
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
 _DRIVE = re.compile(r"[A-Za-z]:")
@@ -48,6 +49,18 @@ def refusal(key: str, *, local: bool, windows: bool = sys.platform == "win32") -
             if _DEVICE.fullmatch(part) or part.endswith((" ", ".")) or _ODD.intersection(part):
                 return f"key {key!r} has a part {part!r}, which Windows takes for another name"
     return None
+
+
+def accepts(keys: Sequence[str], *, local: bool, windows: bool = sys.platform == "win32") -> bool:
+    """Whether `refusal` surely has nothing against any of some keys, and none names a folder.
+
+    Args:
+        keys: as a listing told them; at least one.
+        local, windows: as of `refusal`.
+    """
+    if local and (windows or ":" in "".join(keys)):
+        return False
+    return are_plain(keys)
 
 
 def folds(folder: Path) -> bool:

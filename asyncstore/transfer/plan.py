@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from asyncstore.transfer.stretch import Stretch
+    from asyncstore.columns import Columns
+    from asyncstore.transfer.stretch import Fresh, Stretch
     from asyncstore.types import ObjectMeta
 
 Verb = Literal["copy", "compare", "skip", "delete", "refuse", "pass"]
@@ -104,6 +105,8 @@ class Planner:
         first: where the target takes some different keys for one, returns which of the keys that
             it takes for this one came first; `None` where it tells all apart.
         refusal: says why a key cannot be at the target, or `None`.
+        accepts: says of many keys at once whether `refusal` surely has nothing against any, and
+            none names a folder.
         folders: at the target, a key cannot be a folder of other keys at once.
     """
 
@@ -115,6 +118,7 @@ class Planner:
         wanted: Callable[[str], bool] | None = None,
         first: Callable[[str], str] | None = None,
         refusal: Callable[[str], str | None] = lambda _: None,
+        accepts: Callable[[Sequence[str]], bool] = lambda _: False,
         folders: bool = False,
     ) -> None:
         self._delete = delete
@@ -122,6 +126,7 @@ class Planner:
         self._wanted = wanted
         self._first = first
         self._refusal = refusal
+        self._accepts = accepts
         self._folders = folders
         self._waiting: list[tuple[str, str, Row]] = []
         self._steps: list[Step] = []
@@ -152,17 +157,51 @@ class Planner:
         if self._first is not None or self._absent:
             return self.feed(stretch), ()
         skipped = list(stretch.keys)
-        if self._folders:
-            self._enter(skipped[0])
-            if self._waiting:  # for any of these, perhaps
-                return self.feed(stretch), ()
-            waiting = _open_beginnings(skipped)
-            self._waiting += [(skipped[at], skipped[at] + "/", stretch[at]) for at in waiting]
-            for at in reversed(waiting):
-                del skipped[at]
+        waiting = self._have_wait(skipped, stretch)
+        if waiting is None:
+            return self.feed(stretch), ()
+        for at in reversed(waiting):
+            del skipped[at]
         if self._wanted is not None:
             skipped = [*filter(self._wanted, skipped)]
         return self._taken(), skipped
+
+    def take_over(self, fresh: Fresh, /) -> tuple[list[Step], Columns]:
+        """Take the next rows, which the source alone has, without a step for each.
+
+        Returns:
+            Steps, as from `feed`; and what is copied besides, for it is `NEW` at the target.
+        """
+        copied = fresh.source
+        keys = copied.keys
+        waiting = None
+        if self._first is None and self._accepts(keys) and not (self._folders and _nest(keys)):
+            waiting = self._have_wait(keys, fresh)
+        if waiting is None:
+            return self.feed(fresh), copied[:0]
+        chosen = [True] * len(keys) if self._wanted is None else [*map(self._wanted, keys)]
+        for at in waiting:
+            chosen[at] = False
+        return self._taken(), copied if all(chosen) else copied.chosen(chosen)
+
+    def _have_wait(self, keys: Sequence[str], rows: Sequence[Row]) -> Sequence[int] | None:
+        """Let those of some rows wait that may have others below them further on.
+
+        Args:
+            keys: of the rows, of which none has another of them below it.
+            rows: that follow.
+
+        Returns:
+            Which ones wait; `None` where others wait for these, perhaps.
+        """
+        if not self._folders:
+            return ()
+        self._enter(keys[0])
+        if self._waiting:
+            return None
+        waiting = _open_beginnings(keys)
+        self._waiting += [(keys[at], keys[at] + "/", rows[at]) for at in waiting]
+        return waiting
 
     def end(self) -> list[Step]:
         """Return what is left to be decided; there are no more rows."""
@@ -235,6 +274,20 @@ def _open_beginnings(keys: Sequence[str]) -> list[int]:
     return [*found, len(keys) - 1]
 
 
+def _nest(keys: Sequence[str]) -> bool:
+    """Whether any of some keys is a folder of another."""
+    folders = {key[: max(0, key.rfind("/"))] for key in keys}
+    for folder in [*folders]:
+        above = folder
+        while "/" in above:
+            above = above[: above.rfind("/")]
+            folders.add(above)
+    return not folders.isdisjoint(keys)
+
+
+NEW = "not at the target"
+"""Why what the source alone has is copied."""
+
 THERE = "there is an object"
 """Why what is there is refused, where only what is not there is to be written."""
 
@@ -256,7 +309,7 @@ def _is_proven(row: Row) -> bool:
 def _step(meta: ObjectMeta, there: ObjectMeta | None, done: Done | None) -> Step:
     key = meta.key
     if there is None:
-        return Step("copy", key, meta, "not at the target")
+        return Step("copy", key, meta, NEW)
     if there.size != meta.size:
         return Step("copy", key, meta, "another size at the target", there)
     if done is None:

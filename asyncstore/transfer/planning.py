@@ -16,16 +16,17 @@ from typing import TYPE_CHECKING
 
 import anyio
 
-from asyncstore.transfer.names import refusal
+from asyncstore.transfer.names import accepts, refusal
 from asyncstore.transfer.plan import Planner, filtered, folded
 from asyncstore.transfer.put_aside import Firsts, Steps
 from asyncstore.transfer.report import Plan
 from asyncstore.transfer.sides import Chosen, Listed, UnsortedError
-from asyncstore.transfer.stretch import Stretch
+from asyncstore.transfer.stretch import Fresh, Stretch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from asyncstore.columns import Columns
     from asyncstore.errors import StoreError
     from asyncstore.store import Store
     from asyncstore.transfer.plan import Row, Step, Verb
@@ -105,12 +106,13 @@ class Planning(AbstractContextManager["Planning"]):
                 wanted=filtered(how.include, how.exclude),
                 first=firsts.first if how.fold else None,
                 refusal=partial(_refused, local=local, inside=how.inside),
+                accepts=partial(_accepted, local=local, inside=how.inside),
                 folders=local,
             )
             sides = self._sides(in_order=in_order)
             try:
                 while rows := await sides.some():
-                    await self._put_aside(self._decided(planner, rows))
+                    await self._put_aside(*self._decided(planner, rows))
                 await self._put_aside(planner.end())
             finally:
                 with anyio.CancelScope(shield=True):
@@ -130,38 +132,57 @@ class Planning(AbstractContextManager["Planning"]):
             return Listed(source, target, record, whole=how.delete, in_order=in_order)
         return Chosen(source, target, record, how.keys, self._missing)
 
-    def _decided(self, planner: Planner, rows: Sequence[Row]) -> Sequence[Step]:
-        """Return what is decided; what is skipped is counted, and a step only where it moves."""
+    def _decided(
+        self, planner: Planner, rows: Sequence[Row]
+    ) -> tuple[Sequence[Step], Columns | None]:
+        """Return what is decided: steps, and what is to be copied besides.
+
+        What is skipped is counted, and a step only where it moves.
+        """
+        if isinstance(rows, Fresh):
+            return planner.take_over(rows)
         if self._how.move or not isinstance(rows, Stretch):
-            return planner.feed(rows)
+            return planner.feed(rows), None
         steps, skipped = planner.pass_over(rows)
         self._report.plan.skip += len(skipped)
         if self._how.dry_run:
             self._report.planned += [("skip", key) for key in skipped]
-        return steps
+        return steps, None
 
-    async def _put_aside(self, steps: Sequence[Step]) -> None:
-        """Count steps, and keep those that somebody has to do something about."""
+    async def _put_aside(self, steps: Sequence[Step], copied: Columns | None = None) -> None:
+        """Count steps, and keep those that somebody has to do something about.
+
+        Args:
+            steps: that were decided.
+            copied: what else is to be copied.
+        """
         plan, how = self._report.plan, self._how
         by_verb: dict[Verb, list[Step]] = {}
         for step in steps:
             by_verb.setdefault(step.verb, []).append(step)
             if how.dry_run and step.verb != "pass":
                 self._report.planned.append((step.verb, step.key))
-        copied, compared = by_verb.get("copy", []), by_verb.get("compare", [])
+        some, compared = by_verb.get("copy", []), by_verb.get("compare", [])
         skipped, deleted = by_verb.get("skip", []), by_verb.get("delete", [])
         refused = by_verb.get("refuse", [])
-        plan.copy += len(copied)
+        plan.copy += len(some)
         plan.compare += len(compared)
         plan.skip += len(skipped)
         plan.delete += len(deleted)
         plan.refuse += len(refused)
         kept = [step for step in steps if step.verb in ("copy", "compare")]
         plan.bytes += sum(step.meta.size for step in kept)
+        if copied:
+            plan.copy += len(copied)
+            plan.bytes += sum(copied.sizes)
+            if how.dry_run:
+                self._report.planned += [("copy", key) for key in copied.keys]
         self._telling.tell()
         if how.dry_run:
             return
         await self.work.add(kept)
+        if copied:
+            await self.work.add_new(copied)
         await self.gone.add(deleted)
         await self.told.add([step for step in steps if step.verb in ("refuse", "pass")])
         if how.move:
@@ -172,3 +193,7 @@ def _refused(key: str, *, local: bool, inside: str) -> str | None:
     if inside and key.startswith(inside):
         return "it would replace what is at the source"
     return refusal(key, local=local)
+
+
+def _accepted(keys: Sequence[str], *, local: bool, inside: str) -> bool:
+    return not inside and accepts(keys, local=local)

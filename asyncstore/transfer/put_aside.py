@@ -6,45 +6,48 @@ They are in memory while they are few, and else in files.
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from asyncstore.batch import Chunked
+from asyncstore.columns import Columns
 from asyncstore.transfer.blocking import in_thread
-from asyncstore.transfer.plan import Step
-from asyncstore.transfer.spill import Spill, meta_of, row_of
+from asyncstore.transfer.plan import NEW, Step
+from asyncstore.transfer.spill import Spill, meta_of, packed, row_of, unpacked
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
-
-_FEW = 4096  # steps that are kept as they are, some 6 MiB
+_KEPT = 32_768  # of what is new, some 8 MiB, is kept in memory
+_HEAVY = 8  # as much is a step
 
 
 class Steps(AbstractContextManager["Steps"]):
     """Steps, put aside; each can be had again, in order, as often as one likes."""
 
     def __init__(self) -> None:
-        self._first: list[list[Step]] = []
+        self._first: list[Sequence[Step] | Columns] = []
+        self._room = _KEPT
         self._spill = Spill()
         self.count = 0
         """How many there are."""
 
     async def add(self, steps: Sequence[Step], /) -> None:
         """Put steps aside."""
-        self.count += len(steps)
-        if steps and self.count <= _FEW:
-            self._first.append(list(steps))
-        elif steps:
-            rows = [
-                (
-                    step.verb,
-                    step.reason,
-                    row_of(step.meta),
-                    None if step.there is None else row_of(step.there),
-                )
-                for step in steps
-            ]
-            await in_thread(self._spill.add, rows)
+        await self._add(steps, _HEAVY * len(steps))
+
+    async def add_new(self, objects: Columns, /) -> None:
+        """Put aside that objects are to be copied, which are nowhere but at the source."""
+        await self._add(objects, len(objects))
+
+    async def _add(self, some: Sequence[Step] | Columns, weight: int) -> None:
+        if not some:
+            return
+        self.count += len(some)
+        self._room -= weight
+        if self._room >= 0:
+            self._first.append(some)
+        else:
+            await in_thread(self._spill.add, _chunk(some))
 
     def chunks(self) -> Chunks:
         """Return what gives them again, some at a time."""
@@ -61,24 +64,53 @@ class Steps(AbstractContextManager["Steps"]):
 class Chunks:
     """Steps that were put aside, some at a time."""
 
-    def __init__(self, first: Sequence[list[Step]], spill: Spill) -> None:
+    def __init__(self, first: Sequence[Sequence[Step] | Columns], spill: Spill) -> None:
         self._first = first
         self._spill = spill
         self._at = 0
 
-    async def some(self) -> list[Step]:
-        """Return the next steps, `[]` at the end."""
+    async def some(self) -> Iterable[Step]:
+        """Return the next steps, none at the end."""
         at = self._at - len(self._first)
         if at >= len(self._spill):
-            return []
+            return ()
         self._at += 1
-        if at < 0:
-            return self._first[at]
-        rows = await in_thread(self._spill.chunk, at)
-        return [
-            Step(verb, meta[0], meta_of(meta), reason, None if there is None else meta_of(there))
-            for verb, reason, meta, there in rows
-        ]
+        some = self._first[at] if at < 0 else _some(await in_thread(self._spill.chunk, at))
+        if isinstance(some, Columns):  # each is made when it is its turn
+            return (Step("copy", meta.key, meta, NEW) for meta in some)
+        return some
+
+
+def _chunk(some: Sequence[Step] | Columns) -> list[Any]:
+    """Return steps as a chunk of a `Spill`."""
+    if isinstance(some, Columns):
+        return [_COPIED, *packed(some)]
+    return [
+        _STEPS,
+        *(
+            (
+                step.verb,
+                step.reason,
+                row_of(step.meta),
+                None if step.there is None else row_of(step.there),
+            )
+            for step in some
+        ),
+    ]
+
+
+def _some(chunk: list[Any]) -> Sequence[Step] | Columns:
+    """Return the steps of a chunk."""
+    kind, *told = chunk
+    if kind == _COPIED:
+        return unpacked(told)
+    return [
+        Step(verb, meta[0], meta_of(meta), reason, None if there is None else meta_of(there))
+        for verb, reason, meta, there in told
+    ]
+
+
+_COPIED, _STEPS = "copied", "steps"
 
 
 class Firsts(AbstractContextManager["Firsts"]):

@@ -273,7 +273,7 @@ class Transfer:
         under_way: dict[str, Step] = {}
 
         async def keys() -> list[str]:
-            steps = await chunks.some()
+            steps = [*await chunks.some()]
             under_way.update((step.key, step) for step in steps)
             return [step.key for step in steps]
 

@@ -19,7 +19,7 @@ from asyncstore.transfer.blocking import in_thread, surely_in_thread
 from asyncstore.transfer.names import refusal
 from asyncstore.transfer.plan import Done, Row, ascend, order
 from asyncstore.transfer.spill import Sorter
-from asyncstore.transfer.stretch import Stretch
+from asyncstore.transfer.stretch import Fresh, Stretch
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Sequence
@@ -39,7 +39,10 @@ class Sides(Protocol):
     """Rows in the order of their keys, some at a time."""
 
     async def some(self) -> Sequence[Row]:
-        """Return the next rows, a `Stretch` where all are proven; none at the end."""
+        """Return the next rows; none at the end.
+
+        They are a `Stretch` where all are proven, and `Fresh` where nothing else is known of any.
+        """
         ...
 
     async def aclose(self) -> None:
@@ -174,10 +177,10 @@ class Listed:
         """See `Sides.some`."""
         while True:
             await self._fill()
-            stretch = _stretch(*self._streams)
-            if stretch is not None:
-                return stretch
-            rows, forgotten = _merged(*self._streams)
+            alike = _stretch(*self._streams) or _fresh(*self._streams)
+            if alike and self._asked_from is None:
+                return alike
+            rows, forgotten = ([*alike], []) if alike else _merged(*self._streams)
             for key in forgotten:
                 if self._record is not None and self._whole:
                     self._record.remove(key)
@@ -320,13 +323,12 @@ def _stretch(source: _Stream, target: _Stream, done: _Stream) -> Stretch | None:
 
 
 def _merged(source: _Stream, target: _Stream, done: _Stream) -> tuple[list[Row], list[str]]:
-    """Return rows until a stream runs dry; and keys that are on record alone."""
+    """Return rows until a stream runs dry, or all but the source; and keys on record alone."""
     rows: list[Row] = []
     alone: list[str] = []
     streams = (source, target, done)
     while True:
-        rows += _alone(source, target, done)
-        if any(stream.is_dry for stream in streams):
+        if any(stream.is_dry for stream in streams) or (target.is_over and done.is_over):
             return rows, alone
         heads = [stream.head for stream in streams]
         there = [head for head in heads if head is not None]
@@ -343,13 +345,13 @@ def _merged(source: _Stream, target: _Stream, done: _Stream) -> tuple[list[Row],
             rows.append(Row(here, other, noted and Done(*noted[1:])))
 
 
-def _alone(source: _Stream, target: _Stream, done: _Stream) -> list[Row]:
-    """Return rows of all that the source has, where nothing else is left: as in a first run."""
-    if not (target.is_over and done.is_over):
-        return []
-    rows = [Row(here, None, None) for here in source.values[source.at :]]
-    source.at += len(rows)
-    return rows
+def _fresh(source: _Stream, target: _Stream, done: _Stream) -> Fresh | None:
+    """Take all that the source has there, where nothing else is left: as in a first run."""
+    if not (source.left and target.is_over and done.is_over):
+        return None
+    left: Any = source.values[source.at :]
+    source.at += len(left)
+    return Fresh(left)
 
 
 async def heads(

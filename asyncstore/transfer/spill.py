@@ -83,7 +83,7 @@ class Sorter:
     def add(self, objects: Columns, /) -> None:
         """Take some objects."""
         if not (self._run or self._runs) and ascend([*self._last, *objects.keys]):
-            self._ordered.add(_packed(objects))
+            self._ordered.add(packed(objects))
             self._last = objects.keys[-1:] or self._last
             return
         self._run += map(row_of, objects)
@@ -99,7 +99,7 @@ class Sorter:
         if self._read == len(self._ordered):
             return Columns([], [], [])
         self._read += 1
-        return _unpacked(self._ordered.chunk(self._read - 1))
+        return unpacked(self._ordered.chunk(self._read - 1))
 
     def close(self) -> None:
         """Forget all of it."""
@@ -117,7 +117,7 @@ class Sorter:
 
     def _some_merged(self) -> Columns:
         if self._merged is None:
-            ordered = (map(row_of, _unpacked(chunk)) for chunk in self._ordered.chunks())
+            ordered = (map(row_of, unpacked(chunk)) for chunk in self._ordered.chunks())
             runs = [chain.from_iterable(run.chunks()) for run in reversed(self._runs)]
             # Of equals the last run's comes first, as merging keeps them in this order.
             merged = heapq.merge(*runs, chain.from_iterable(ordered), key=_by_key)
@@ -125,14 +125,15 @@ class Sorter:
         return Columns.of([meta_of(row) for row in islice(self._merged, _CHUNK)])
 
 
-def _packed(objects: Columns) -> list[Any]:
-    """Return objects as JSON: columns, if these are all that there is to tell, else rows."""
+def packed(objects: Columns) -> list[Any]:
+    """Return objects as a chunk: columns, if these are all that there is to tell, else rows."""
     if objects.is_all:
         return [_COLUMNS, objects.keys, objects.sizes, objects.etags]
     return [_ROWS, *map(row_of, objects)]
 
 
-def _unpacked(chunk: list[Any]) -> Columns:
+def unpacked(chunk: list[Any]) -> Columns:
+    """Return the objects of a chunk that is `packed`."""
     kind, *told = chunk
     return Columns(*told) if kind == _COLUMNS else Columns.of([meta_of(row) for row in told])
 

@@ -1,12 +1,14 @@
-"""Neighbours that are proven: nothing is to be done about any of them, and nothing made of them.
+"""Neighbours that are all alike: proven, or nowhere but at the source.
 
-In a rerun of what is complete this is nearly everything. So whole columns are held against each
-other, of both sides and of the record; rows are made of those alone that somebody looks at.
+In a rerun of what is complete nearly everything is proven, and in a first run everything is new.
+So whole columns are held against each other, of both sides and of the record; rows are made of
+those alone that somebody looks at.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import repeat
 from operator import eq
 from typing import TYPE_CHECKING, overload
 
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class Stretch(Sequence[Row]):
-    """Rows of keys that follow each other, each made when it is looked at.
+    """Rows of keys that both sides and the record have, each made when it is looked at.
 
     Args:
         source: what is there.
@@ -71,3 +73,34 @@ class Stretch(Sequence[Row]):
 
     def __iter__(self) -> Iterator[Row]:
         return map(Row, self._source, self._target, (Done(*row[1:]) for row in self._done))
+
+
+class Fresh(Sequence[Row]):
+    """Rows of keys that the source alone has, each made when it is looked at.
+
+    Args:
+        source: what is there.
+
+    Attributes:
+        source: as given.
+    """
+
+    __slots__ = ("source",)
+
+    def __init__(self, source: Columns) -> None:
+        self.source = source
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    @overload
+    def __getitem__(self, at: int, /) -> Row: ...
+    @overload
+    def __getitem__(self, at: slice, /) -> Fresh: ...
+    def __getitem__(self, at: int | slice, /) -> Row | Fresh:
+        if isinstance(at, slice):
+            return Fresh(self.source[at])
+        return Row(self.source[at], None)
+
+    def __iter__(self) -> Iterator[Row]:
+        return map(Row, self.source, repeat(None))
