@@ -126,13 +126,16 @@ class Slot:
         budget: of the batch.
         held: bytes that were taken for the job already.
         turns: where outcomes are handed out in order.
+
+    Attributes:
+        held: bytes that it holds now.
     """
 
-    __slots__ = ("_budget", "_held", "_turns")
+    __slots__ = ("_budget", "_turns", "held")
 
     def __init__(self, budget: Budget, held: int, turns: Turns | None = None) -> None:
         self._budget = budget
-        self._held = held
+        self.held = held
         self._turns = turns
 
     def settle(self, count: int, /) -> None:
@@ -140,8 +143,8 @@ class Slot:
 
         Never waits. What was taken too little for this job holds the next ones back.
         """
-        change = count - self._held
-        self._held = count
+        change = count - self.held
+        self.held = count
         if change > 0:
             self._budget.force(change)
         elif change < 0:
@@ -167,10 +170,21 @@ class Slot:
             finally:
                 if turns is not None:
                     turns.claims.pop(index, None)
-        self._held = count
+        self.held = count
 
     def free(self) -> None:
         """Give everything back; twice is as once."""
-        held, self._held = self._held, 0
+        held, self.held = self.held, 0
         if held:
             self._budget.give(held)
+
+
+def free_all(budget: Budget, slots: list[Slot]) -> None:
+    """Free slots of one budget, and forget them."""
+    held = 0
+    for slot in slots:
+        held += slot.held
+        slot.held = 0
+    slots.clear()
+    if held:
+        budget.give(held)

@@ -57,7 +57,9 @@ class Flights:
 
     def landed(self, outcome: Outcome[Any, Any], slot: Slot) -> None:
         """Take the outcome of a job."""
-        self._one_less()
+        self.count -= 1
+        if self._end is not None:
+            self._ended()
         self._deliver(outcome, slot)
 
     def unfinished(self, work: Work, slot: Slot) -> None:
@@ -77,7 +79,8 @@ class Flights:
         while not self._rest:
             self._rested = anyio.Event()
             await self._rested.wait()
-        self._one_less()
+        self.count -= 1
+        self._ended()
         return self._rest.popleft()
 
     def drop(self) -> None:
@@ -86,8 +89,7 @@ class Flights:
             _, slot = self._rest.popleft()
             slot.free()
 
-    def _one_less(self) -> None:
-        self.count -= 1
+    def _ended(self) -> None:
         if self._end is not None:
             self._end.set()
             self._end = None

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from asyncstore.layers import lane_of
-from asyncstore.provider import Asked
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -15,27 +14,26 @@ if TYPE_CHECKING:
     from asyncstore.batch.flights import Flights
     from asyncstore.batch.outcome import Outcome
     from asyncstore.layers import Lane
-    from asyncstore.provider import Provider
+    from asyncstore.provider import Asked, Provider
     from asyncstore.types import Blob
 
     Read: TypeAlias = Callable[[], Awaitable[Blob]]
-    Wish: TypeAlias = tuple[str, str | None, int | None]
-    Begun: TypeAlias = tuple[Any, Slot, Flights]
+    Drawn: TypeAlias = tuple[Any, Slot]
 
 
 class Reads:
     """Begins the reads of a batch; see `Express`.
 
     Args:
-        wish: returns the key, `if_match` and `most`, as `Provider.get` takes them, of a job that
-            is to read one whole object; `None` for any other.
+        wish: returns what is to be asked for by a job that is to read one whole object, with
+            the token that it is given; `None` for any other.
         came: returns the outcome of a job whose object was read.
         finish: does a job that takes more, given what reads its object.
     """
 
     def __init__(
         self,
-        wish: Callable[[Any], Wish | None],
+        wish: Callable[[Any, Drawn], Asked | None],
         came: Callable[[Any, Slot, Blob], Outcome[Any, Any]],
         finish: Callable[[Any, Slot, Read], Awaitable[Sequence[Outcome[Any, Any]]]],
     ) -> None:
@@ -43,6 +41,7 @@ class Reads:
         self._came = came
         self._finish = finish
         self._lane: Lane | None = None
+        self._flights: Flights = cast("Flights", None)
 
     def on(self, provider: Provider) -> Reads | None:
         """Return this for a stack of layers, or `None` where that has no lane."""
@@ -56,27 +55,27 @@ class Reads:
 
     def start(self, jobs: Sequence[tuple[Any, Slot]], flights: Flights) -> Sequence[int]:
         """See `Express.start`."""
-        left, places, asked = [], [], []
-        for place, (job, slot) in enumerate(jobs):
-            wish = self._wish(job)
-            if wish is None:
-                left.append(place)
-            else:
-                places.append(place)
-                asked.append(Asked(*wish, (job, slot, flights)))
+        self._flights = flights
+        wish = self._wish
+        wishes = [wish(drawn[0], drawn) for drawn in jobs]
+        asked = [one for one in wishes if one is not None]
         begun = self._lane.start(asked) if asked and self._lane is not None else 0
-        return left + places[begun:]
+        if begun == len(wishes):
+            return ()
+        places = range(len(wishes))
+        able = [place for place in places if wishes[place] is not None]
+        return [place for place in places if wishes[place] is None] + able[begun:]
 
     def abandon(self) -> None:
         """See `Express.abandon`."""
         if self._lane is not None:
-            for _, slot, _ in self._lane.abandon():
+            for _, slot in self._lane.abandon():
                 slot.free()
 
-    def _on_blob(self, begun: Begun, blob: Blob) -> None:
-        job, slot, flights = begun
-        flights.landed(self._came(job, slot, blob), slot)
+    def _on_blob(self, drawn: Drawn, blob: Blob) -> None:
+        job, slot = drawn
+        self._flights.landed(self._came(job, slot, blob), slot)
 
-    def _on_rest(self, begun: Begun, read: Read) -> None:
-        job, slot, flights = begun
-        flights.unfinished(partial(self._finish, job, slot, read), slot)
+    def _on_rest(self, drawn: Drawn, read: Read) -> None:
+        job, slot = drawn
+        self._flights.unfinished(partial(self._finish, job, slot, read), slot)

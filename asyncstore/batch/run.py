@@ -22,11 +22,12 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import AsyncIterator
 from functools import partial
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
 import anyio
 
-from asyncstore.batch.budget import Budget, Slot, Turns
+from asyncstore.batch.budget import Budget, Slot, Turns, free_all
 from asyncstore.batch.chunked import Chunked
 from asyncstore.batch.flights import Flights
 from asyncstore.errors import BatchError
@@ -174,7 +175,10 @@ class Batch(Generic[T, V]):
             return []
         if linger and len(ready) < most and (self._workers or self._flights.count):
             await anyio.sleep(linger)
-        return [self._hand_out() for _ in range(min(most, len(ready)))]
+        taken = [ready.popleft() for _ in range(min(most, len(ready)))]
+        self._taken += [slot for _, slot in taken if slot is not None]
+        self._make_room()
+        return [outcome for outcome, _ in taken]
 
     async def _wait(self) -> bool:
         """Wait until an outcome is there; return whether one is, before the end."""
@@ -193,10 +197,13 @@ class Batch(Generic[T, V]):
         outcome, slot = self._ready.popleft()
         if slot is not None:
             self._taken.append(slot)
+        self._make_room()
+        return outcome
+
+    def _make_room(self) -> None:
         if self._room is not None and self._backlog() < _BACKLOG:
             self._room.set()
             self._room = None
-        return outcome
 
     async def finish(self) -> int:
         """Run to the end; return how many items succeeded, for calls whose values matter less.
@@ -262,11 +269,7 @@ class Batch(Generic[T, V]):
         jobs = [drawn]
         room = width - self._flights.count - (self._workers - 1)
         try:
-            while len(jobs) < room:
-                another = self._draw_now()
-                if another is None:
-                    break
-                jobs.append(another)
+            self._draw_more(jobs, room - 1)
         except Exception as error:  # noqa: BLE001 - the consumer raises it, after these jobs
             self._broken = self._broken or error
         left = express.start(jobs, self._flights)
@@ -284,24 +287,31 @@ class Batch(Generic[T, V]):
     # ---- what there is to do
 
     def _draw_now(self) -> tuple[Any, Slot] | None:
-        """Draw the next job if nothing has to be waited for; the hot path."""
+        """Draw the next job if nothing has to be waited for."""
+        drawn: list[tuple[Any, Slot]] = []
+        self._draw_more(drawn, 1)
+        return drawn[0] if drawn else None
+
+    def _draw_more(self, drawn: list[tuple[Any, Slot]], most: int) -> None:
+        """Draw jobs that nothing has to be waited for, and add them to those; the hot path."""
         if (
-            self._drawn is not None
+            most < 1
+            or self._drawn is not None
             or self._drawing
             or (self._asynchronous and not self._chunked)
             or len(self._ready) + len(self._early) >= _BACKLOG
         ):
-            return None
-        try:
-            job = next(self._source.here if self._chunked else self._source)
-        except StopIteration:
+            return
+        cost_of, budget, turns = self._cost, self._budget, self._turns
+        wanted = len(drawn) + most
+        for job in islice(self._source.here if self._chunked else self._source, most):
+            cost = cost_of(job)
+            if not budget.take_now(cost):
+                self._drawn = job
+                return
+            drawn.append((job, Slot(budget, cost, turns)))
+        if len(drawn) < wanted:
             self._exhausted = not self._chunked  # else there may be another chunk
-            return None
-        cost = self._cost(job)
-        if not self._budget.take_now(cost):
-            self._drawn = job
-            return None
-        return job, Slot(self._budget, cost, self._turns)
 
     async def _draw(self) -> tuple[Any, Slot] | None:
         """Draw the next job with its bytes, one worker at a time; `None` at the end."""
@@ -385,9 +395,7 @@ class Batch(Generic[T, V]):
         return len(self._ready) + len(self._early)
 
     def _release(self) -> None:
-        taken = self._taken
-        while taken:
-            taken.pop().free()
+        free_all(self._budget, self._taken)
 
     def _tell(self) -> None:
         consumer, self._consumer = self._consumer, None

@@ -28,8 +28,9 @@ def putter(
         return None
 
     async def put(items: Sequence[tuple[str, Buffer]]) -> Sequence[ObjectMeta | None]:
-        whole = [(store.prefix + key, data) for key, data in items]
-        size = sum(len(data) for _, data in items)
+        prefix = store.prefix
+        whole = [(prefix + key, data) for key, data in items] if prefix else items
+        size = sum([len(data) for _, data in items])
         op = Op("put", whole[0][0], write=True, size=size)
         provider: Any = store.provider
         layers = []
@@ -40,6 +41,7 @@ def putter(
         for layer in reversed(layers):
             call = partial(layer.around, op, call)
         found = await call()
-        return [meta and store._mine(meta) for meta in found]  # noqa: SLF001 - a Store
+        mine = store._mine  # noqa: SLF001 - a Store
+        return [meta and mine(meta) for meta in found]
 
     return put

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 from asyncstore.batch import Batch, Budget, Outcome, Reads
 from asyncstore.errors import StoreError
 from asyncstore.layers import Limited
-from asyncstore.provider import ability
+from asyncstore.provider import Asked, ability
 from asyncstore.store import _reading, _writing
 from asyncstore.types import WHOLE, Blob, MiB, ObjectMeta, Span, change_meta
 
@@ -162,12 +162,13 @@ class _Reader:
             return 0
         return self._guess if size is None else size
 
-    def wish(self, job: Job) -> tuple[str, str | None, int | None] | None:
-        """Return what `Provider.get` takes, where a job is no more than that for a whole object."""
+    def wish(self, job: Job, token: Any) -> Asked | None:
+        """Return what to ask for, where a job is no more than to read a whole object."""
         wanted = job[0]
         if wanted.span is not WHOLE or wanted.error is not None:
             return None
-        return wanted.key, wanted.etag, self._guess if wanted.size is None else self._most
+        most = self._guess if wanted.size is None else self._most
+        return Asked(wanted.key, wanted.etag, most, token)
 
     def came(self, job: Job, slot: Slot, blob: Blob) -> Outcome[Any, Blob]:
         """Return the outcome of a job whose object was read."""

@@ -11,21 +11,21 @@ from asyncstore.errors import (
     NotSupportedError,
     ObjectChangedError,
 )
-from asyncstore.provider import Moves, passes_on
+from asyncstore.provider import Asked, Moves, passes_on
 from asyncstore.transfer import large
 from asyncstore.transfer.content import same
 from asyncstore.transfer.plan import Done
 from asyncstore.types import MiB, ObjectMeta
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from asyncstore.batch import Slot
     from asyncstore.store import Store
     from asyncstore.transfer.plan import Step
     from asyncstore.transfer.record import Record
     from asyncstore.transfer.report import Report
-    from asyncstore.types import Blob
+    from asyncstore.types import Blob, Buffer
 
 SMALL = 16 * MiB
 """Objects of up to this are read and written in one piece."""
@@ -40,14 +40,15 @@ class Carried(NamedTuple):
     """What became of an object.
 
     Attributes:
-        meta: of what was written, `None` where nothing was.
+        meta: of what was written, `None` where nothing was; while `data` is there, of what was
+            read.
         gone: it is at the source no more, as it was renamed.
-        blob: what was read, and is to be written with others.
+        data: what was read, and is to be written with others.
     """
 
     meta: ObjectMeta | None
     gone: bool = False
-    blob: Blob | None = None
+    data: Buffer | None = None
 
 
 class Carrier:
@@ -91,13 +92,16 @@ class Carrier:
         self._if_absent = if_absent
         self._move = move
         self._grouped = grouped and not (same_service or if_absent or move)
+        self._small = min(GROUPED, SMALL)
+        self._prefix = source.prefix
         self._renames = move and same_service and passes_on(source.provider, Moves)
 
     def cost(self, step: Step) -> int:
         """Return the bytes that a step holds in memory."""
+        size = step.meta.size
         if step.verb == "compare":
-            return min(step.meta.size, _COMPARED)
-        return self._cost_of_copy(step.meta)
+            return min(size, _COMPARED)
+        return size if self._grouped and size <= SMALL else self._cost_of_copy(step.meta)
 
     def _cost_of_copy(self, meta: ObjectMeta) -> int:
         if self._same_service:
@@ -122,40 +126,38 @@ class Carrier:
             renamed = await self._renamed(step.meta)
             if renamed is not None:
                 return renamed
-        if self._grouped and step.meta.size <= min(GROUPED, SMALL):
-            return Carried(None, blob=await self._source.get(step.key, if_match=step.meta.etag))
+        if self._grouped and step.meta.size <= self._small:
+            blob = await self._source.get(step.key, if_match=step.meta.etag)
+            return Carried(blob.meta, data=blob.data)
         before, after = await self._copy(step.meta)
         self._arrived(before, after)
         return Carried(after)
 
-    def wish(self, step: Step) -> tuple[str, str, int] | None:
-        """Return what `Provider.get` takes, where a step is to read one small object and no more.
+    def wish(self, step: Step, token: Any) -> Asked | None:
+        """Return what to ask for, where a step is to read one small object and no more.
 
         What comes is for `read`.
         """
         meta = step.meta
         if not self._grouped or self._verify or step.verb != "copy":
             return None
-        if meta.etag is None or meta.size > min(GROUPED, SMALL):
+        if meta.etag is None or meta.size > self._small:
             return None
-        return self._source.prefix + meta.key, meta.etag, SMALL
+        return Asked(self._prefix + meta.key, meta.etag, SMALL, token)
 
     def read(self, step: Step, blob: Blob) -> Carried:
         """Take what was read; of a version, the listing has said all that files have of it."""
-        meta, size = step.meta, len(blob.data)
-        blob.meta = meta if size == meta.size else meta.replace(size=size)
-        return Carried(None, blob=blob)
+        meta, data = step.meta, blob.data
+        size = len(data)
+        return Carried(meta if size == meta.size else meta.replace(size=size), False, data)
 
-    async def put(self, blob: Blob) -> ObjectMeta:
+    async def put(self, data: Buffer, meta: ObjectMeta) -> ObjectMeta:
         """Write a small object that was read."""
         return await self._target.put(
-            blob.meta.key,
-            blob.data,
-            if_absent=self._if_absent,
-            **large.kept(blob.meta, self._target),
+            meta.key, data, if_absent=self._if_absent, **large.kept(meta, self._target)
         )
 
-    def landed(self, blob: Blob, after: ObjectMeta) -> Carried:
+    def landed(self, before: ObjectMeta, after: ObjectMeta) -> Carried:
         """Check a small object that was written, put it on record, and count it.
 
         That its bytes came is for whoever wrote it to tell.
@@ -163,8 +165,30 @@ class Carrier:
         Raises:
             IntegrityError: it is not what was read.
         """
-        self._arrived(blob.meta, after)
+        self._arrived(before, after)
         return Carried(after)
+
+    def all_landed(self, pairs: Sequence[tuple[ObjectMeta, ObjectMeta]]) -> bool:
+        """Do as `landed` for files of which nothing is to be said but that they are there.
+
+        Args:
+            pairs: of what was read and what was written.
+
+        Returns:
+            Whether that is so. Else nothing was done, and each is for `landed`.
+        """
+        if any(before.size != after.size or after.checksums for before, after in pairs):
+            return False
+        self._record.add_all(
+            [
+                (before.key, before.etag, before.size, after.etag)
+                for before, after in pairs
+                if after.etag is not None
+            ]
+        )
+        self._report.copied += len(pairs)
+        self._report.bytes += sum(before.size for before, _ in pairs)
+        return True
 
     def _arrived(self, before: ObjectMeta, after: ObjectMeta) -> None:
         _check(before, after)
@@ -222,7 +246,7 @@ class Carrier:
         source, target, key = self._source, self._target, meta.key
         if meta.size <= SMALL:
             blob = await source.get(key, if_match=meta.etag)
-            after = await self.put(blob)
+            after = await self.put(blob.data, blob.meta)
             self._came(meta.size)
             return blob.meta, after
         if not large.resumes(target):

@@ -32,7 +32,7 @@ from asyncstore.transfer.plan import Done
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from asyncstore.transfer.plan import Noted
     from asyncstore.types import ObjectMeta
@@ -108,7 +108,7 @@ class Record:
         self.begun: dict[str, Begun] = {}
         self._run: int | None = None
         self._flushing: int | None = None
-        self._added: list[tuple[str, Done]] = []
+        self._added: list[Noted] = []
         self._removed: list[tuple[str]] = []
         self._lock = threading.Lock()
         self._db: sqlite3.Connection | None = None
@@ -145,8 +145,15 @@ class Record:
 
     def add(self, key: str, done: Done) -> None:
         """Record that an object was transferred and verified; `save` when `due`."""
-        if key.isascii() or _is_text(key):
-            self._added.append((key, done))
+        self.add_all([(key, *done)])
+
+    def add_all(self, done: Sequence[Noted]) -> None:
+        """Do as `add` for many objects."""
+        self._added += (
+            done
+            if _is_text("".join([row[0] for row in done]))
+            else [row for row in done if _is_text(row[0])]
+        )
 
     def remove(self, key: str) -> None:
         """Record that an object is at the target no more; `save` when `due`."""
@@ -164,7 +171,7 @@ class Record:
         removed, self._removed = self._removed, []
         if not (added or removed):
             return
-        ended = [(key,) for key, _ in added if key in self.begun]
+        ended = [(key,) for key, *_ in added if key in self.begun] if self.begun else []
         for (key,) in ended:
             del self.begun[key]
         with self._changing() as db:
@@ -173,7 +180,7 @@ class Record:
             run = self._mine(db)
             db.executemany(
                 "insert or replace into done values (?, ?, ?, ?, ?)",
-                [(key, *done, run) for key, done in added],
+                [(*row, run) for row in added],
             )
             db.executemany("delete from begun where key = ?", ended)
             db.executemany("delete from parts where key = ?", ended)

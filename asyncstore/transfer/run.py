@@ -265,7 +265,7 @@ class Transfer:
             outcome.error = error.at(self._op, self._place(step.key))
         finally:
             self._telling.under_way -= 1
-        if outcome.value is None or outcome.value.blob is None:
+        if outcome.value is None or outcome.value.data is None:
             slot.free()  # else the bytes are held until they are written
         return (outcome,)
 

@@ -10,17 +10,19 @@ from typing import TYPE_CHECKING
 
 from asyncstore.batch import Batch, Budget, Outcome
 from asyncstore.errors import StoreError
+from asyncstore.transfer.one import Carried
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
     from asyncstore.batch import Slot
-    from asyncstore.transfer.one import Carried, Carrier
+    from asyncstore.transfer.one import Carrier
     from asyncstore.transfer.plan import Step
-    from asyncstore.types import Blob, Buffer, ObjectMeta
+    from asyncstore.types import Buffer, ObjectMeta
 
     PutGroup = Callable[[Sequence[tuple[str, Buffer]]], Awaitable[Sequence[ObjectMeta | None]]]
     Done = Outcome[Step, Carried]
+    Read = tuple[Done, ObjectMeta, Buffer]
 
 LINGER = 0.005
 """Seconds; what arrives within this is written together."""
@@ -44,31 +46,36 @@ class Together:
 
     async def write(self, outcomes: Sequence[Done]) -> None:
         """Write those that were read and not written yet, and put into each what came of it."""
-        read: list[tuple[Done, Blob]] = []
+        read: list[Read] = []
         for one in outcomes:
-            blob = one.value and one.value.blob
-            if blob is not None:
-                read.append((one, blob))
+            carried = one.value
+            if carried is not None and carried.data is not None:
+                assert carried.meta is not None  # noqa: S101 - it comes with the data
+                read.append((one, carried.meta, carried.data))
         if not read:
             return
         found: Sequence[ObjectMeta | None]
         try:
-            found = await self._put([(one.item.key, blob.data) for one, blob in read])
+            found = await self._put([(one.item.key, data) for one, _, data in read])
         except StoreError:
             found = [None] * len(read)  # each will tell why
-        alone = []
-        size = 0
-        for (one, blob), after in zip(read, found, strict=True):
-            if after is None:
-                alone.append((one, blob))
-            else:
-                size += after.size
-                self._settle(one, blob, after)
-        self._came(size)
-        if alone:
-            await self._write_alone(alone)
+        written = [
+            (one, before, after)
+            for (one, before, _), after in zip(read, found, strict=True)
+            if after is not None
+        ]
+        if self._carrier.all_landed([(before, after) for _, before, after in written]):
+            for one, _, after in written:
+                one.value = Carried(after)
+        else:
+            for one, before, after in written:
+                self._settle(one, before, after)
+        self._came(sum(after.size for _, _, after in written))
+        if len(written) < len(read):
+            places = zip(read, found, strict=True)
+            await self._write_alone([one for one, after in places if after is None])
 
-    async def _write_alone(self, read: Sequence[tuple[Done, Blob]]) -> None:
+    async def _write_alone(self, read: Sequence[Read]) -> None:
         budget = Budget(1)  # their bytes are held already
         batch: Batch[Step, Carried] = Batch(
             iter(read), self._alone, cost=lambda _: 0, width=lambda: _ALONE, budget=budget
@@ -77,19 +84,19 @@ class Together:
             while await batch.some(_ALONE):
                 pass
 
-    async def _alone(self, read: tuple[Done, Blob], _: Slot) -> Sequence[Done]:
-        one, blob = read
+    async def _alone(self, read: Read, _: Slot) -> Sequence[Done]:
+        one, before, data = read
         try:
-            after = await self._carrier.put(blob)
+            after = await self._carrier.put(data, before)
         except StoreError as error:
             one.value, one.error = None, error
         else:
             self._came(after.size)
-            self._settle(one, blob, after)
+            self._settle(one, before, after)
         return (one,)
 
-    def _settle(self, one: Done, blob: Blob, after: ObjectMeta) -> None:
+    def _settle(self, one: Done, before: ObjectMeta, after: ObjectMeta) -> None:
         try:
-            one.value = self._carrier.landed(blob, after)
+            one.value = self._carrier.landed(before, after)
         except StoreError as error:
             one.value, one.error = None, error
