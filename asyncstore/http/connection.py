@@ -100,6 +100,7 @@ class Connection(asyncio.BufferedProtocol):
         self._on_lost = on_lost
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport = cast("asyncio.Transport", None)
+        self.is_closing: Callable[[], bool] = lambda: True  # until it is open
         self._scratch = bytearray(HEAD_MAX)
         self._scratch_view = memoryview(self._scratch)
         self._window = self._scratch_view
@@ -133,6 +134,7 @@ class Connection(asyncio.BufferedProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin: the transport is open, and TLS agreed where there is TLS."""
         self._transport = cast("asyncio.Transport", transport)
+        self.is_closing = transport.is_closing
 
     def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002
         """Say where the next bytes shall go."""
@@ -191,11 +193,6 @@ class Connection(asyncio.BufferedProtocol):
             self._pump()
 
     # The engine's side.
-
-    @property
-    def usable(self) -> bool:
-        """Whether a request may be sent now."""
-        return not (self.closing or self._transport.is_closing())
 
     def begin(
         self,

@@ -77,7 +77,7 @@ class Pool:
         idle = self._idle
         while idle:
             connection = idle.pop()
-            if connection.usable:
+            if not (connection.closing or connection.is_closing()):
                 self.reused += 1
                 return connection
         return None

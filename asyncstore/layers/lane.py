@@ -67,9 +67,12 @@ class Lane:
         gate = self._limited.reads
         end = self._retried.end()
         begun = self._inner.start_gets(asked[: gate.free], self._ended, deadline=end)
-        for started in begun:
-            gate.used += 1
-            started.note = gate.width.begin(gate.used), gate.used, end
+        if not begun:
+            return 0
+        used = gate.used
+        began = gate.take(len(begun))
+        for place, started in enumerate(begun):
+            started.note = began + place, used + place + 1, end
         self._under_way.update(begun)
         return len(begun)
 

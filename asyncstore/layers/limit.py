@@ -111,10 +111,16 @@ class Gate:
         self.used = used = self.used + 1
         return self.width.begin(used), used
 
+    def take(self, count: int, /) -> int:
+        """Take free places at once; return what is for `leave` of the first, see `Width.begin`."""
+        self.used += count
+        return self.width.begin(self.used, count)
+
     def done(self, size: int, /) -> None:
         """Give a place back after a success that carried so many bytes."""
         self.used -= 1
-        self.width.done(size, time.monotonic())
+        if self.width.count(size):
+            self.width.judge(time.monotonic())
         if self.waiting:
             self.wake()
 

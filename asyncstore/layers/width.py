@@ -73,24 +73,40 @@ class Width:
         self._rounds = 0
         self._since = 0.0
 
-    def begin(self, used: int, /) -> int:
-        """Count a request that begins as the `used`-th under way; the result is for `refused`."""
-        self._began += 1
+    def begin(self, used: int, count: int = 1, /) -> int:
+        """Count requests that begin.
+
+        Args:
+            used: how many are under way then.
+            count: how many begin.
+
+        Returns:
+            What is for `refused` of the first one; of each other it is one more.
+        """
+        self._began += count
         if used >= self.allowed:
             self._full = True
-        return self._began
+        return self._began - count + 1
 
     def done(self, size: int, now: float, /) -> None:
-        """Learn from a success.
+        """Learn from a success, as `count` and `judge` do.
 
         Args:
             size: bytes that were carried.
             now: monotonic seconds.
         """
-        self._count += 1
+        if self.count(size):
+            self.judge(now)
+
+    def count(self, size: int, /) -> bool:
+        """Count a success; return whether a window is full, and is for `judge`.
+
+        Args:
+            size: bytes that were carried.
+        """
         self._work += 1 + size / _BYTES
-        if self._count >= self.allowed and self._count >= _ROUND_MIN:
-            self._round(now)
+        self._count = count = self._count + 1
+        return count >= self.allowed and count >= _ROUND_MIN
 
     def refused(self, began: int, used: int, /) -> None:
         """Learn that a request was throttled.
@@ -109,7 +125,8 @@ class Width:
         self._bears = max(float(self.allowed), used - 1.0)
         self._become("return")
 
-    def _round(self, now: float) -> None:
+    def judge(self, now: float, /) -> None:
+        """Learn from a full window, which ends `now`, in monotonic seconds."""
         full, fresh = self._full, self._fresh
         rate = self._work / (now - self._since) if now > self._since else 0.0
         self._count = 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from asyncstore.batch import Outcome
 from asyncstore.errors import (
     IntegrityError,
     NotFoundError,
@@ -136,7 +137,7 @@ class Carrier:
     def wish(self, step: Step, token: Any) -> Asked | None:
         """Return what to ask for, where a step is to read one small object and no more.
 
-        What comes is for `read`.
+        What comes is for `came`.
         """
         meta = step.meta
         if not self._grouped or self._verify or step.verb != "copy":
@@ -145,11 +146,12 @@ class Carrier:
             return None
         return Asked(self._prefix + meta.key, meta.etag, SMALL, token)
 
-    def read(self, step: Step, blob: Blob) -> Carried:
+    def came(self, step: Step, _: Slot, blob: Blob) -> Outcome[Step, Carried]:
         """Take what was read; of a version, the listing has said all that files have of it."""
         meta, data = step.meta, blob.data
         size = len(data)
-        return Carried(meta if size == meta.size else meta.replace(size=size), False, data)
+        meta = meta if size == meta.size else meta.replace(size=size)
+        return Outcome(step, 0, Carried(meta, False, data))
 
     async def put(self, data: Buffer, meta: ObjectMeta) -> ObjectMeta:
         """Write a small object that was read."""

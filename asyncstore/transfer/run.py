@@ -221,7 +221,7 @@ class Transfer:
                 await in_thread(self._record.end, key)
 
     async def _each(self, work: Steps) -> None:
-        reads = Reads(self._carrier.wish, self._came, self._finish)
+        reads = Reads(self._carrier.wish, self._carrier.came, self._finish)
         batch: Batch[Step, Carried] = Batch(
             work.all(),
             self._work,
@@ -245,14 +245,11 @@ class Transfer:
                 if self._record.due:
                     await in_thread(self._record.save)
 
-    def _came(self, step: Step, _: Slot, blob: Blob) -> Outcome[Step, Carried]:
-        return Outcome(step, 0, self._carrier.read(step, blob))
-
     async def _finish(
         self, step: Step, slot: Slot, read: Callable[[], Awaitable[Blob]]
     ) -> Sequence[Outcome[Step, Carried]]:
         try:
-            return (self._came(step, slot, await read()),)
+            return (self._carrier.came(step, slot, await read()),)
         except StoreError as error:
             return (Outcome(step, 0, error=error.at(self._op, self._place(step.key))),)
 

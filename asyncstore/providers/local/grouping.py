@@ -28,7 +28,7 @@ from asyncstore.providers.local.locking import locked
 from asyncstore.providers.local.reading import meta_of
 from asyncstore.providers.local.threads import check_cancelled
 from asyncstore.providers.local.tree import check_part, parts_of, temp_names
-from asyncstore.providers.local.writing import CREATE, stamp, umask
+from asyncstore.providers.local.writing import CREATE, stamps, umask
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -70,9 +70,13 @@ def put_group(
     began = time.monotonic()
     found: list[ObjectMeta | None] = [None] * len(items)
     folders: dict[str, list[_File]] = {}
+    last: str | None = None
     for place, (key, _) in enumerate(items):
         folder, _, name = key.rpartition("/")
-        folders.setdefault(folder, []).append((place, name))
+        if folder != last:
+            files = folders.setdefault(folder, [])
+            last = folder
+        files.append((place, name))
     for folder, files in folders.items():
         with suppress(*_UNUSUAL):
             for place, meta in _put_in(root, folder, flush, items, files):
@@ -117,12 +121,12 @@ def _link_new(
     mode = 0o666 & ~umask()  # some systems forget the latter for a file without a name
     open_files = os.open(_OPEN_FILES, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        for place, name in files:
+        for (place, name), now in zip(files, stamps(len(files)), strict=True):
             key, data = items[place]
             check_part(name)
             fd = os.open(".", _NAMELESS, mode, dir_fd=folder)
             try:
-                state = _filled(fd, data, flush)
+                state = _filled(fd, data, now, flush)
                 check_cancelled()
                 os.link(str(fd), name, src_dir_fd=open_files, dst_dir_fd=folder)
             finally:
@@ -142,10 +146,11 @@ def _replace(
     """Write files under temporary names, rename them, and add those that were to `named`."""
     written: dict[str, tuple[int, str, os.stat_result]] = {}
     try:
-        for (place, name), temp in zip(files, temp_names(len(files)), strict=True):
+        names = temp_names(len(files))
+        for (place, name), temp, now in zip(files, names, stamps(len(files)), strict=True):
             check_cancelled()
             with suppress(*_UNUSUAL):
-                state = _write(folder, name, temp, items[place][1], flush)
+                state = _write(folder, name, temp, items[place][1], flush, now=now)
                 written[temp] = place, name, state
         with locked(folder, exclusive=False):
             for temp, (place, name, state) in list(written.items()):
@@ -166,7 +171,9 @@ def _is_named(folder: int, temp: str, name: str) -> bool:
     return True
 
 
-def _write(folder: int, name: str, temp: str, data: Buffer, flush: Flush) -> os.stat_result:
+def _write(
+    folder: int, name: str, temp: str, data: Buffer, flush: Flush, *, now: int
+) -> os.stat_result:
     """Write a file that is to be called `name` as `temp`."""
     check_part(name)
     mode = _mode_of(folder, name)
@@ -175,7 +182,7 @@ def _write(folder: int, name: str, temp: str, data: Buffer, flush: Flush) -> os.
         try:
             if mode is not None:
                 os.fchmod(fd, mode)
-            state = _filled(fd, data, flush)
+            state = _filled(fd, data, now, flush)
         finally:
             os.close(fd)  # where a network's disk may tell that it is full
     except BaseException:
@@ -184,11 +191,18 @@ def _write(folder: int, name: str, temp: str, data: Buffer, flush: Flush) -> os.
     return state
 
 
-def _filled(fd: int, data: Buffer, flush: Flush) -> os.stat_result:
-    """Write what a file is to hold; return its state then."""
+def _filled(fd: int, data: Buffer, now: int, flush: Flush) -> os.stat_result:
+    """Write what a file is to hold; return its state then.
+
+    Args:
+        fd: of the file.
+        data: all of it.
+        now: one of `stamps`.
+        flush: what makes it durable.
+    """
     if os.write(fd, data) < len(data):
         raise OSError  # the disk is full, as another piece would tell
-    stamp(fd)
+    os.utime(fd, ns=(now, now))
     flush.file(fd)
     return os.fstat(fd)
 
