@@ -2,10 +2,13 @@
 
 Theory of operation. The connection is an `asyncio.BufferedProtocol`: the transport asks where
 the next bytes shall go (`get_buffer`) and says how many came (`buffer_updated`). Heads, chunks
-and ends of bodies are received into a scratch buffer of the connection's own; the bulk of a body
+and ends of bodies are received into a scratch buffer; the bulk of a body
 of known length is received straight into its place in the caller's buffer. The last bytes of
 every body pass through the scratch buffer, so that a server that sends more than it said is
 caught in the same read, and its surplus never becomes the beginning of the next answer.
+
+All connections of a pool share one scratch buffer, as what is received there is dealt with before
+anybody else receives: few are ever in the middle of a head, and those get one of their own.
 
 Everything happens in the transport's callbacks; no task runs. Whoever asked is told of the
 outcome, as a future is. A connection that is in doubt in any way is closed, never reused.
@@ -87,6 +90,8 @@ class Connection(asyncio.BufferedProtocol):
         options: for the timeouts.
         on_free: called when an exchange has ended and another may begin.
         on_lost: called once, when the connection is closed.
+        scratch: `HEAD_MAX` bytes to receive into, that other connections of the same event loop
+            use too.
     """
 
     def __init__(
@@ -94,6 +99,7 @@ class Connection(asyncio.BufferedProtocol):
         options: EngineOptions,
         on_free: Callable[[Connection], None],
         on_lost: Callable[[Connection], None],
+        scratch: bytearray,
     ) -> None:
         self._options = options
         self._on_free = on_free
@@ -101,8 +107,8 @@ class Connection(asyncio.BufferedProtocol):
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport = cast("asyncio.Transport", None)
         self.is_closing: Callable[[], bool] = lambda: True  # until it is open
-        self._scratch = bytearray(HEAD_MAX)
-        self._scratch_view = memoryview(self._scratch)
+        self._shared = scratch
+        self._use(scratch)
         self._window = self._scratch_view
         self._filled = 0  # of the scratch buffer, while in a head
         self._state = _IDLE
@@ -128,6 +134,10 @@ class Connection(asyncio.BufferedProtocol):
         self._mark = 0.0  # when the present window of speed began; 0.0: at the next look
         self._marked = 0  # bytes moved by then
         self._wait_since: float | None = None  # since when the whole request is sent
+
+    def _use(self, scratch: bytearray) -> None:
+        self._scratch = scratch
+        self._scratch_view = memoryview(scratch)
 
     # The transport's side.
 
@@ -204,6 +214,9 @@ class Connection(asyncio.BufferedProtocol):
         streamed: bool = False,
     ) -> None:
         """Send a request, and tell `waiter` of its answer."""
+        if self._scratch is not self._shared:
+            self._use(self._shared)
+            self._window = self._scratch_view
         self._request = request
         self._streamed = streamed
         self._state = _HEAD
@@ -324,6 +337,10 @@ class Connection(asyncio.BufferedProtocol):
             raise IntegrityError("the answer does not begin with an HTTP/1 head")
         if self._filled >= HEAD_MAX:
             raise IntegrityError(f"the answer's head is longer than {HEAD_MAX} bytes")
+        if self._scratch is self._shared:
+            begun = bytes(self._scratch_view[: self._filled])
+            self._use(bytearray(HEAD_MAX))
+            self._scratch[: len(begun)] = begun
         self._window = self._scratch_view[self._filled :]
 
     def _on_interim(self, status: int, end: int) -> int:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from asyncstore.errors import DeadlineError, StoreError, UnavailableError
 from asyncstore.http.connection import Connection
 from asyncstore.http.dial import Resolver, dial
+from asyncstore.http.head import HEAD_MAX
 
 if TYPE_CHECKING:
     import ssl
@@ -66,6 +67,7 @@ class Pool:
         self._closed: asyncio.Future[None] | None = None
         self._limits: set[asyncio.Timeout] = set()
         self._resolver = Resolver(options.permit)
+        self._scratch = bytearray(HEAD_MAX)
 
     @property
     def idle(self) -> int:
@@ -171,7 +173,7 @@ class Pool:
         return connection
 
     def _make(self) -> Connection:
-        return Connection(self.options, self.free, self._lost)
+        return Connection(self.options, self.free, self._lost, self._scratch)
 
     def free(self, connection: Connection) -> None:
         """Take a connection back, for the next in the queue or the next to ask."""

@@ -12,6 +12,7 @@ import pytest
 from asyncstore.errors import IntegrityError, UnavailableError
 from asyncstore.http import Engine, EngineOptions, Origin, Request
 from asyncstore.http.connection import Connection
+from asyncstore.http.head import HEAD_MAX
 from asyncstore.testing.bytefake import OK, ByteFake, answers, chunked
 
 pytestmark = pytest.mark.anyio
@@ -208,6 +209,32 @@ async def test_the_outcome_of_a_read_is_never_unknown():
         await engine.aclose()
 
 
+@pytest.mark.parametrize("piece", [3, 40, None])
+async def test_answers_that_come_in_pieces_at_once_do_not_mix(piece):
+    """Connections receive into one buffer, but for those that are in the middle of a head."""
+
+    async def script(wire):
+        while True:
+            received = await wire.request()
+            body = f"{received.target} on {wire.number}".encode() * 40
+            head = b"HTTP/1.1 200 OK\r\nx-n: %d\r\ncontent-length: %d\r\n\r\n"
+            last = received.target.startswith("/2/")
+            await wire.send(head % (wire.number, len(body)) + body, piece=None if last else piece)
+
+    async with ByteFake(script) as fake:
+        engine = Engine()
+        for turn in range(3):
+            requests = [Request("GET", fake.origin, f"/{turn}/{number}") for number in range(16)]
+            found = await asyncio.gather(*map(engine.send, requests))
+            for request, response in zip(requests, found, strict=True):
+                number = response.headers["x-n"]
+                assert response.body == f"{request.target} on {number}".encode() * 40
+        [pool] = engine._pools.values()
+        assert len(pool.connections) == 16
+        assert len({id(connection._scratch) for connection in pool.connections}) == 1
+        await engine.aclose()
+
+
 @pytest.mark.parametrize("piece", [1, 2, 3, 50])
 async def test_an_answer_may_come_in_any_pieces(piece):
     async def script(wire):
@@ -286,7 +313,8 @@ async def test_an_answer_behind_a_failed_write_is_read_all_the_same():
     ours, theirs = socket.socketpair()
     with ours, theirs:
         theirs.sendall(b"HTTP/1.1 403 Forbidden\r\ncontent-length: 4\r\n\r\nwhy!")
-        connection = Connection(EngineOptions(), lambda _: None, lambda _: None)
+        scratch = bytearray(HEAD_MAX)
+        connection = Connection(EngineOptions(), lambda _: None, lambda _: None, scratch)
         transport: Any = BrokenTransport(ours)
         connection.connection_made(transport)
         request = Request("PUT", Origin("http", "h", 80), "/k", body=bytes(1_000_000))

@@ -15,7 +15,7 @@ from asyncstore import open_store
 from asyncstore.errors import InvalidPathError
 from asyncstore.providers.memory import MemoryProvider
 from asyncstore.store import _transfers
-from asyncstore.transfer.names import folds, refusal
+from asyncstore.transfer.names import accepts, folds, refusal
 from asyncstore.types import Blob, ObjectMeta, Page
 from tests.transfer.conftest import tree
 
@@ -49,6 +49,25 @@ KEY = st.lists(PART, min_size=1, max_size=4).map("/".join)
 def test_a_hostile_key_is_refused_on_every_platform(key):
     for windows in (True, False):
         assert refusal(key, local=True, windows=windows)
+
+
+@given(st.lists(KEY | st.sampled_from([*HOSTILE, *WINDOWS, "x" * 1025]), min_size=1, max_size=3))
+def test_of_many_keys_none_is_accepted_that_one_would_refuse(keys):
+    for local in (True, False):
+        for windows in (True, False):
+            if accepts(keys, local=local, windows=windows):
+                for key in keys:
+                    assert refusal(key, local=local, windows=windows) is None
+                    assert not key.endswith("/")
+
+
+def test_what_most_keys_are_is_accepted_at_once():
+    keys = ["a", "date=2026-11-26/part 0001.parquet", "train/n01440764/x_1-2.JPEG", "a.b/~c(1)+@"]
+    assert accepts(keys, local=True, windows=False)
+    assert accepts(["12:00", *keys], local=False, windows=False)
+    for key in [*HOSTILE, "x" * 1025]:
+        assert not accepts([*keys, key], local=True, windows=False)
+        assert not accepts([key, *keys], local=True, windows=False)
 
 
 @pytest.mark.parametrize("key", WINDOWS)

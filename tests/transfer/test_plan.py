@@ -1,9 +1,12 @@
 """The plan of a transfer: pure, and never trusting what is merely there."""
 
+from functools import partial
+
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from asyncstore.columns import Columns
+from asyncstore.transfer.names import accepts, refusal
 from asyncstore.transfer.plan import (
     Done,
     Planner,
@@ -15,7 +18,7 @@ from asyncstore.transfer.plan import (
     folded,
     order,
 )
-from asyncstore.transfer.stretch import Stretch
+from asyncstore.transfer.stretch import Fresh, Stretch
 from asyncstore.types import ObjectMeta
 
 KEYS = st.sampled_from([f"{a}/{b}" for a in "abc" for b in "xyz"])
@@ -175,6 +178,66 @@ def test_stretches_that_are_passed_over_come_to_what_their_rows_would(
     found = [(step.verb, step.key, step.reason) for step in steps]
     found += [("skip", key, "verified before") for key in passed]
     assert sorted(found) == sorted((step.verb, step.key, step.reason) for step in expected)
+
+
+NEW_KEYS = [*CHAINED, "d/", "é", "a b", "x=1/y", "~", "a/-", ".a", "a/..", "A/b"]
+
+
+@settings(max_examples=500)
+@given(
+    st.lists(st.sampled_from(NEW_KEYS), unique=True, max_size=12),
+    st.sets(st.sampled_from(NEW_KEYS), max_size=2),
+    st.lists(st.integers(1, 6), min_size=12, max_size=12),
+    st.booleans(),
+    st.sampled_from([{}, {"wanted": lambda key: "!" not in key}, {"absent": True}]),
+)
+@example(["a", "a!", "a/b", "b"], set(), [4, *[1] * 11], True, {})
+@example(["a", "a!", "a!!", "a/b"], set(), [3, *[1] * 11], True, {})
+@example(["a/b", "a/b!", "a/b/c"], set(), [1, 2, *[1] * 10], True, {})
+@example(["a", "a/b/c", "b"], set(), [3, *[1] * 11], True, {})
+@example(["d/", "x=1/y"], set(), [2, *[1] * 11], True, {})
+def test_what_is_new_is_copied_as_its_rows_would_be(keys, there, lengths, folders, how):
+    keys.sort(key=order)
+    if folders:
+        there = {name for name in there if not any(key.startswith(name + "/") for key in keys)}
+    how = {"folders": folders, "refusal": partial(refusal, local=folders), **how}
+    metas = [ObjectMeta(key, 0 if key.endswith("/") else 1) for key in keys]
+    rows = [
+        Row(meta, ObjectMeta(meta.key, 2) if meta.key in there else None, None) for meta in metas
+    ]
+    plain, quick = Planner(**how), Planner(**how, accepts=partial(accepts, local=folders))
+    expected = plain.feed(rows) + plain.end()
+    steps: list[Step] = []
+    copied: list[ObjectMeta] = []
+    for length in lengths:
+        some, rows = rows[:length], rows[length:]
+        if some and all(row.target is None for row in some):
+            fresh = Fresh(Columns.of([row.source for row in some if row.source]))
+            assert list(fresh) == some
+            decided, new = quick.take_over(fresh)
+            steps += decided
+            copied += new
+        else:
+            steps += quick.feed(some)
+    assert not rows
+    steps += quick.end()
+    steps += [Step("copy", meta.key, meta, "not at the target") for meta in copied]
+    assert sorted(steps, key=_key_of) == sorted(expected, key=_key_of)
+
+
+def _key_of(step):
+    return order(step.key)
+
+
+def test_the_planner_makes_no_step_of_what_is_new_but_of_the_last():
+    planner = Planner(folders=True, accepts=partial(accepts, local=True))
+    for start in (0, 1000):
+        keys = [f"a/{n:04}" for n in range(start, start + 1000)]
+        fresh = Fresh(Columns(keys, [1] * 1000, [None] * 1000))
+        steps, copied = planner.take_over(fresh)
+        assert [step.key for step in steps] == ["a/0999"] * (start > 0)
+        assert copied.keys == keys[:-1]
+    assert [step.key for step in planner.end()] == ["a/1999"]
 
 
 VALUES = st.sampled_from(["e", "f", None])

@@ -69,7 +69,7 @@ def test_of_names_that_are_taken_for_one_the_first_is_told():
 
 @pytest.mark.asyncio
 async def test_steps_come_back_in_order_from_memory_and_from_the_file_behind_it(monkeypatch):
-    monkeypatch.setattr(put_aside, "_FEW", 10)
+    monkeypatch.setattr(put_aside, "_KEPT", 80)
     there = ObjectMeta("0", 1, etag='"e"', checksums={"crc32": "AAAAAA=="})
     some = [
         Step("copy", f"{n}", ObjectMeta(f"{n}", n, etag=f'"{n}"'), "why", there if n % 2 else None)
@@ -83,6 +83,31 @@ async def test_steps_come_back_in_order_from_memory_and_from_the_file_behind_it(
         for _ in range(2):
             assert [step async for step in steps.all()] == some
         chunks = steps.chunks()
-        assert await chunks.some() == some[:4]
-        assert (await chunks.some())[0] is some[4]
-        assert (await chunks.some())[0] is not some[8]
+        kept = [[*await chunks.some()] for _ in range(3)]
+        assert kept[0] == some[:4]
+        assert kept[1][0] is some[4]
+        assert kept[2][0] is not some[8]
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("told", [Columns, Columns.of])
+async def test_what_is_new_comes_back_as_steps_that_copy_it(monkeypatch, told):
+    monkeypatch.setattr(put_aside, "_KEPT", 10)
+    metas = [
+        ObjectMeta(f"{n}", n, etag=f'"{n}"' if n % 3 else None, checksums={"crc32": "AAAAAA=="})
+        for n in range(40)
+    ]
+    if told is Columns:
+        metas = [ObjectMeta(meta.key, meta.size, etag=meta.etag) for meta in metas]
+    by_hand = Step("compare", "x", ObjectMeta("x", 1), "why", ObjectMeta("x", 2))
+    with Steps() as steps:
+        for at in range(0, 40, 4):
+            some = metas[at : at + 4]
+            keys, sizes = [meta.key for meta in some], [meta.size for meta in some]
+            etags = [meta.etag for meta in some]
+            await steps.add_new(Columns(keys, sizes, etags) if told is Columns else told(some))
+        await steps.add([by_hand])
+        assert steps.count == 41
+        expected = [Step("copy", meta.key, meta, "not at the target") for meta in metas]
+        for _ in range(2):
+            assert [step async for step in steps.all()] == [*expected, by_hand]
