@@ -11,6 +11,8 @@ import asyncio
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
+from asyncstore.http.watching import watcher_of
+
 if TYPE_CHECKING:
     import socket
     from collections.abc import Callable
@@ -57,7 +59,7 @@ class PlainTransport(asyncio.Transport):
         self._paused = False  # the protocol is told not to write
         self._reading = False
         self._closing = False
-        self._told = False
+        self._watcher = watcher_of(loop)
         protocol.connection_made(self)
         self.resume_reading()
 
@@ -86,13 +88,13 @@ class PlainTransport(asyncio.Transport):
         """Receive nothing for a while."""
         if self._reading:
             self._reading = False
-            self._loop.remove_reader(self._fd)
+            self._watcher.forget(self._fd)
 
     def resume_reading(self) -> None:
         """Receive again."""
         if not (self._reading or self._closing):
             self._reading = True
-            self._loop.add_reader(self._fd, self._on_readable)
+            self._watcher.watch(self._fd, self._on_readable)
 
     def is_reading(self) -> bool:
         """Whether anything is received now."""
@@ -176,4 +178,5 @@ class PlainTransport(asyncio.Transport):
         try:
             self._protocol.connection_lost(error)
         finally:
+            self._watcher.leave()
             self._sock.close()

@@ -6,13 +6,22 @@ import asyncio
 import os
 import socket
 from contextlib import asynccontextmanager
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from asyncstore.http import watching
 from asyncstore.http.plain import PlainTransport
 
 pytestmark = pytest.mark.asyncio
+
+
+@pytest.fixture(params=["at once", "each"], autouse=True)
+def watched(request, monkeypatch):
+    """Sockets are watched all at once, or each by the loop, as where there is no epoll."""
+    if request.param == "each":
+        monkeypatch.setattr(watching, "select", SimpleNamespace())
 
 
 class Seen(asyncio.BufferedProtocol):
