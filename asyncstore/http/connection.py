@@ -36,7 +36,7 @@ from asyncstore.http.body import (
     Whole,
 )
 from asyncstore.http.chunked import ChunkedDecoder
-from asyncstore.http.head import CHUNKED, HEAD_MAX, UNTIL_CLOSE, Head, is_bad_start, read_fields
+from asyncstore.http.head import CHUNKED, HEAD_MAX, UNTIL_CLOSE, Head, is_bad_start
 from asyncstore.http.message import BUFFERS, Origin, Request, Response, TooLongError
 from asyncstore.http.system import unread, unsent_by_system
 
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 
     from asyncstore.errors import Outcome
     from asyncstore.http.options import EngineOptions
+    from asyncstore.http.shapes import Shapes
     from asyncstore.types import Buffer
 
 _SLICE = 256 << 10  # of an upload, handed to the transport at a time
@@ -92,6 +93,7 @@ class Connection(asyncio.BufferedProtocol):
         on_lost: called once, when the connection is closed.
         scratch: `HEAD_MAX` bytes to receive into, that other connections of the same event loop
             use too.
+        shapes: reads heads, also of other connections to the same place.
     """
 
     def __init__(
@@ -99,7 +101,9 @@ class Connection(asyncio.BufferedProtocol):
         options: EngineOptions,
         on_free: Callable[[Connection], None],
         on_lost: Callable[[Connection], None],
+        *,
         scratch: bytearray,
+        shapes: Shapes,
     ) -> None:
         self._options = options
         self._on_free = on_free
@@ -107,6 +111,7 @@ class Connection(asyncio.BufferedProtocol):
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport = cast("asyncio.Transport", None)
         self.is_closing: Callable[[], bool] = lambda: True  # until it is open
+        self._read_head = shapes.read
         self._shared = scratch
         self._use(scratch)
         self._window = self._scratch_view
@@ -315,7 +320,7 @@ class Connection(asyncio.BufferedProtocol):
             self._on_partial_head()
             return
         request = self._request
-        fields = read_fields(str(self._scratch_view[:end], "latin-1"), request.method)
+        fields = self._read_head(str(self._scratch_view[:end], "latin-1"), request.method)
         status, headers, length, keep = fields
         if status < 200:  # noqa: PLR2004
             self._on_head_bytes(self._on_interim(status, end))

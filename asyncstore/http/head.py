@@ -156,7 +156,7 @@ def read_fields(text: str, method: str) -> tuple[int, dict[str, str], int, bool]
         headers = _joined(map(_line, lines))
     if len(lines) > HEADERS_MAX:
         raise IntegrityError(f"the answer has more than {HEADERS_MAX} headers")
-    length = _body_length(headers, status, method, modern=modern)
+    length = body_length(headers, status, method, modern=modern)
     connection = headers.get("connection")
     if connection is None:
         keep = modern
@@ -192,7 +192,18 @@ def _joined(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
     return headers
 
 
-def _body_length(headers: dict[str, str], status: int, method: str, *, modern: bool) -> int:
+def body_length(headers: Mapping[str, str], status: int, method: str, *, modern: bool) -> int:
+    """Return what `Head.length` says of an answer.
+
+    Args:
+        headers: of the answer.
+        status: of the answer.
+        method: of the request.
+        modern: whether the answer is HTTP/1.1.
+
+    Raises:
+        IntegrityError: where it ends may be read in two ways.
+    """
     said = headers.get("content-length")
     coding = headers.get("transfer-encoding")
     length = UNTIL_CLOSE

@@ -16,6 +16,7 @@ from asyncstore.errors import DeadlineError, StoreError, UnavailableError
 from asyncstore.http.connection import Connection
 from asyncstore.http.dial import Resolver, dial
 from asyncstore.http.head import HEAD_MAX
+from asyncstore.http.shapes import Shapes
 
 if TYPE_CHECKING:
     import ssl
@@ -68,6 +69,7 @@ class Pool:
         self._limits: set[asyncio.Timeout] = set()
         self._resolver = Resolver(options.permit)
         self._scratch = bytearray(HEAD_MAX)
+        self._shapes = Shapes()
 
     @property
     def idle(self) -> int:
@@ -173,7 +175,9 @@ class Pool:
         return connection
 
     def _make(self) -> Connection:
-        return Connection(self.options, self.free, self._lost, self._scratch)
+        return Connection(
+            self.options, self.free, self._lost, scratch=self._scratch, shapes=self._shapes
+        )
 
     def free(self, connection: Connection) -> None:
         """Take a connection back, for the next in the queue or the next to ask."""

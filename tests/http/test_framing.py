@@ -13,6 +13,7 @@ from asyncstore.errors import IntegrityError, UnavailableError
 from asyncstore.http import Engine, EngineOptions, Origin, Request
 from asyncstore.http.connection import Connection
 from asyncstore.http.head import HEAD_MAX
+from asyncstore.http.shapes import Shapes
 from asyncstore.testing.bytefake import OK, ByteFake, answers, chunked
 
 pytestmark = pytest.mark.anyio
@@ -314,7 +315,9 @@ async def test_an_answer_behind_a_failed_write_is_read_all_the_same():
     with ours, theirs:
         theirs.sendall(b"HTTP/1.1 403 Forbidden\r\ncontent-length: 4\r\n\r\nwhy!")
         scratch = bytearray(HEAD_MAX)
-        connection = Connection(EngineOptions(), lambda _: None, lambda _: None, scratch)
+        connection = Connection(
+            EngineOptions(), lambda _: None, lambda _: None, scratch=scratch, shapes=Shapes()
+        )
         transport: Any = BrokenTransport(ours)
         connection.connection_made(transport)
         request = Request("PUT", Origin("http", "h", 80), "/k", body=bytes(1_000_000))
