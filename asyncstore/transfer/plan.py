@@ -179,10 +179,12 @@ class Planner:
             waiting = self._have_wait(keys, fresh)
         if waiting is None:
             return self.feed(fresh), copied[:0]
+        if self._wanted is None and list(waiting) == [len(keys) - 1]:  # as nearly always
+            return self._taken(), copied[:-1]
         chosen = [True] * len(keys) if self._wanted is None else [*map(self._wanted, keys)]
         for at in waiting:
             chosen[at] = False
-        return self._taken(), copied if all(chosen) else copied.chosen(chosen)
+        return self._taken(), copied.chosen(chosen)
 
     def _have_wait(self, keys: Sequence[str], rows: Sequence[Row]) -> Sequence[int] | None:
         """Let those of some rows wait that may have others below them further on.
@@ -276,11 +278,11 @@ def _open_beginnings(keys: Sequence[str]) -> list[int]:
 
 def _nest(keys: Sequence[str]) -> bool:
     """Whether any of some keys is a folder of another."""
-    folders = {key[: max(0, key.rfind("/"))] for key in keys}
+    folders = {key.rpartition("/")[0] for key in keys}
     for folder in [*folders]:
         above = folder
         while "/" in above:
-            above = above[: above.rfind("/")]
+            above = above.rpartition("/")[0]
             folders.add(above)
     return not folders.isdisjoint(keys)
 

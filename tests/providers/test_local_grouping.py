@@ -10,7 +10,7 @@ import time
 import pytest
 
 from asyncstore.provider import PutsGroup
-from asyncstore.providers.local import LocalProvider, grouping, writing
+from asyncstore.providers.local import LocalProvider, writing
 from tests.transfer.conftest import tree
 
 pytestmark = pytest.mark.asyncio
@@ -42,11 +42,12 @@ async def test_a_file_has_no_name_until_it_is_whole(tmp_path, provider, monkeypa
     """A kill then leaves nothing; names that are there are replaced by way of temporary ones."""
     seen = []
 
-    def looking(fd):
+    def looking(fd, **how):
         seen.append(sorted(os.listdir(tmp_path)))
-        return writing.stamp(fd)
+        return utime(fd, **how)
 
-    monkeypatch.setattr(grouping, "stamp", looking)
+    utime = os.utime
+    monkeypatch.setattr(os, "utime", looking)
     assert None not in await provider.put_group([("a", b"a"), ("b", b"b")])
     assert seen == [[], ["a"]]
     assert None not in await provider.put_group([("c", b"c"), ("a", b"new"), ("d", b"d")])
@@ -147,12 +148,13 @@ async def test_who_compares_a_version_first_has_the_folder_alone(tmp_path, provi
 async def test_a_group_that_is_cancelled_ends_and_leaves_nothing(tmp_path, provider, monkeypatch):
     begun, go = threading.Event(), threading.Event()
 
-    def waiting(fd):
+    def waiting(fd, **how):
         begun.set()
         go.wait(60)
-        return writing.stamp(fd)
+        return utime(fd, **how)
 
-    monkeypatch.setattr(grouping, "stamp", waiting)
+    utime = os.utime
+    monkeypatch.setattr(os, "utime", waiting)
     group = asyncio.create_task(provider.put_group([("d/a", b"a"), ("d/b", b"b")]))
     await asyncio.to_thread(begun.wait)
     group.cancel()
@@ -167,11 +169,13 @@ async def test_a_group_that_is_cancelled_ends_and_leaves_nothing(tmp_path, provi
 async def test_more_threads_write_where_the_disk_is_slow(tmp_path, provider, monkeypatch):
     threads = set()
 
-    def slowly(fd):
+    def slowly(fd, **how):
         threads.add(threading.get_ident())
         time.sleep(0.004)  # the disk
+        return utime(fd, **how)
 
-    monkeypatch.setattr(grouping, "stamp", slowly)
+    utime = os.utime
+    monkeypatch.setattr(os, "utime", slowly)
     await provider.put_group(ITEMS[:4])
     assert len(threads) == 1
     found = await provider.put_group(ITEMS)
@@ -186,3 +190,9 @@ async def test_a_disk_that_is_full_leaves_no_piece_of_a_file(tmp_path, provider,
     found = await provider.put_group([("d/short", b"a" * 50), ("d/long", b"b" * 51)])
     assert [meta is not None for meta in found] == [True, False]
     assert tree(tmp_path) == {"d/short": b"a" * 50}
+
+
+async def test_no_stamp_is_given_twice_however_slow_the_clock(monkeypatch):
+    monkeypatch.setattr(time, "time_ns", lambda: 1)
+    given = [*writing.stamps(3), *writing.stamps(2), *writing.stamps(1)]
+    assert sorted(set(given)) == given

@@ -27,7 +27,7 @@ from asyncstore.errors import StoreError
 from asyncstore.providers.local.locking import locked
 from asyncstore.providers.local.reading import meta_of
 from asyncstore.providers.local.threads import check_cancelled
-from asyncstore.providers.local.tree import check_part, parts_of, temp_names
+from asyncstore.providers.local.tree import check_part, parts_are_plain, parts_of, temp_names
 from asyncstore.providers.local.writing import CREATE, stamps, umask
 
 if TYPE_CHECKING:
@@ -119,11 +119,13 @@ def _link_new(
         OSError, StoreError, UnicodeEncodeError: one cannot come so; those before it are there.
     """
     mode = 0o666 & ~umask()  # some systems forget the latter for a file without a name
+    are_plain = parts_are_plain([name for _, name in files])
     open_files = os.open(_OPEN_FILES, os.O_RDONLY | os.O_CLOEXEC)
     try:
         for (place, name), now in zip(files, stamps(len(files)), strict=True):
             key, data = items[place]
-            check_part(name)
+            if not are_plain:
+                check_part(name)
             fd = os.open(".", _NAMELESS, mode, dir_fd=folder)
             try:
                 state = _filled(fd, data, now, flush)

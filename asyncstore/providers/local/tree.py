@@ -73,6 +73,16 @@ def check_part(part: str) -> None:
         raise InvalidPathError(f"{part!r}: such names are kept for files being written")
 
 
+def parts_are_plain(parts: Sequence[str]) -> bool:
+    """Whether some parts are surely what `check_part` lets pass: most are, and this is quick."""
+    return len(max(parts, key=len)) * 4 <= NAME_BYTES and _are_plain("/".join(parts)) is not None
+
+
+_are_plain = re.compile(
+    r"[0-9A-Za-z_][0-9A-Za-z_.\-]*+(?:/[0-9A-Za-z_][0-9A-Za-z_.\-]*+)*+"
+).fullmatch
+
+
 class Root:
     """A folder that holds keys.
 
