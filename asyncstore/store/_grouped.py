@@ -40,7 +40,9 @@ def putter(
         call = partial(provider.put_group, whole)
         for layer in reversed(layers):
             call = partial(layer.around, op, call)
-        found = await call()
+        found: Sequence[ObjectMeta | None] = await call()
+        if not (prefix or provider.limits.metadata):
+            return found  # as it is: there are neither keys to cut nor marks to hide
         mine = store._mine  # noqa: SLF001 - a Store
         return [meta and mine(meta) for meta in found]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from asyncstore.batch import Outcome
 from asyncstore.errors import (
@@ -37,7 +37,7 @@ GROUPED = MiB // 2
 _COMPARED = 2 * MiB  # bytes that a comparison holds
 
 
-class Carried(NamedTuple):
+class Carried:
     """What became of an object.
 
     Attributes:
@@ -47,9 +47,19 @@ class Carried(NamedTuple):
         data: what was read, and is to be written with others.
     """
 
-    meta: ObjectMeta | None
-    gone: bool = False
-    data: Buffer | None = None
+    __slots__ = ("data", "gone", "meta")
+
+    def __init__(
+        self, meta: ObjectMeta | None, data: Buffer | None = None, *, gone: bool = False
+    ) -> None:
+        self.meta = meta
+        self.data = data
+        self.gone = gone
+
+    def landed(self, meta: ObjectMeta) -> None:
+        """Take what was written in place of what was read."""
+        self.meta = meta
+        self.data = None
 
 
 class Carrier:
@@ -129,7 +139,7 @@ class Carrier:
                 return renamed
         if self._grouped and step.meta.size <= self._small:
             blob = await self._source.get(step.key, if_match=step.meta.etag)
-            return Carried(blob.meta, data=blob.data)
+            return Carried(blob.meta, blob.data)
         before, after = await self._copy(step.meta)
         self._arrived(before, after)
         return Carried(after)
@@ -151,7 +161,7 @@ class Carrier:
         meta, data = step.meta, blob.data
         size = len(data)
         meta = meta if size == meta.size else meta.replace(size=size)
-        return Outcome(step, 0, Carried(meta, False, data))
+        return Outcome(step, 0, Carried(meta, data))
 
     async def put(self, data: Buffer, meta: ObjectMeta) -> ObjectMeta:
         """Write a small object that was read."""
@@ -159,7 +169,7 @@ class Carrier:
             meta.key, data, if_absent=self._if_absent, **large.kept(meta, self._target)
         )
 
-    def landed(self, before: ObjectMeta, after: ObjectMeta) -> Carried:
+    def landed(self, before: ObjectMeta, after: ObjectMeta) -> None:
         """Check a small object that was written, put it on record, and count it.
 
         That its bytes came is for whoever wrote it to tell.
@@ -168,7 +178,6 @@ class Carrier:
             IntegrityError: it is not what was read.
         """
         self._arrived(before, after)
-        return Carried(after)
 
     def all_landed(self, pairs: Sequence[tuple[ObjectMeta, ObjectMeta]]) -> bool:
         """Do as `landed` for files of which nothing is to be said but that they are there.
@@ -179,7 +188,8 @@ class Carrier:
         Returns:
             Whether that is so. Else nothing was done, and each is for `landed`.
         """
-        if any(before.size != after.size or after.checksums for before, after in pairs):
+        sizes = [before.size for before, _ in pairs]
+        if sizes != [after.size for _, after in pairs] or any(a.checksums for _, a in pairs):
             return False
         self._record.add_all(
             [
@@ -189,7 +199,7 @@ class Carrier:
             ]
         )
         self._report.copied += len(pairs)
-        self._report.bytes += sum(before.size for before, _ in pairs)
+        self._report.bytes += sum(sizes)
         return True
 
     def _arrived(self, before: ObjectMeta, after: ObjectMeta) -> None:

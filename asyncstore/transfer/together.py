@@ -6,23 +6,22 @@ why not. So a group need not know of retries, nor of what is unusual at the targ
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from asyncstore.batch import Batch, Budget, Outcome
 from asyncstore.errors import StoreError
-from asyncstore.transfer.one import Carried
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
     from asyncstore.batch import Slot
-    from asyncstore.transfer.one import Carrier
+    from asyncstore.transfer.one import Carried, Carrier
     from asyncstore.transfer.plan import Step
     from asyncstore.types import Buffer, ObjectMeta
 
     PutGroup = Callable[[Sequence[tuple[str, Buffer]]], Awaitable[Sequence[ObjectMeta | None]]]
     Done = Outcome[Step, Carried]
-    Read = tuple[Done, ObjectMeta, Buffer]
+    Read = tuple[Done, Any]  # and what is carried, which has metadata and bytes
 
 LINGER = 0.005
 """Seconds; what arrives within this is written together."""
@@ -46,33 +45,28 @@ class Together:
 
     async def write(self, outcomes: Sequence[Done]) -> None:
         """Write those that were read and not written yet, and put into each what came of it."""
-        read: list[Read] = []
-        for one in outcomes:
-            carried = one.value
-            if carried is not None and carried.data is not None:
-                assert carried.meta is not None  # noqa: S101 - it comes with the data
-                read.append((one, carried.meta, carried.data))
+        read: list[Read] = [
+            (one, one.value)
+            for one in outcomes
+            if one.value is not None and one.value.data is not None
+        ]
         if not read:
             return
         found: Sequence[ObjectMeta | None]
         try:
-            found = await self._put([(one.item.key, data) for one, _, data in read])
+            found = await self._put([(one.item.key, carried.data) for one, carried in read])
         except StoreError:
             found = [None] * len(read)  # each will tell why
-        written = [
-            (one, before, after)
-            for (one, before, _), after in zip(read, found, strict=True)
-            if after is not None
-        ]
-        if self._carrier.all_landed([(before, after) for _, before, after in written]):
-            for one, _, after in written:
-                one.value = Carried(after)
+        places = [*zip(read, found, strict=True)]
+        written = [(one, after) for one, after in places if after is not None]
+        if self._carrier.all_landed([(carried.meta, after) for (_, carried), after in written]):
+            for (_, carried), after in written:
+                carried.landed(after)
         else:
-            for one, before, after in written:
-                self._settle(one, before, after)
-        self._came(sum(after.size for _, _, after in written))
+            for one, after in written:
+                self._settle(one, after)
+        self._came(sum([after.size for _, after in written]))
         if len(written) < len(read):
-            places = zip(read, found, strict=True)
             await self._write_alone([one for one, after in places if after is None])
 
     async def _write_alone(self, read: Sequence[Read]) -> None:
@@ -85,18 +79,21 @@ class Together:
                 pass
 
     async def _alone(self, read: Read, _: Slot) -> Sequence[Done]:
-        one, before, data = read
+        one, carried = read
         try:
-            after = await self._carrier.put(data, before)
+            after = await self._carrier.put(carried.data, carried.meta)
         except StoreError as error:
             one.value, one.error = None, error
         else:
             self._came(after.size)
-            self._settle(one, before, after)
+            self._settle(read, after)
         return (one,)
 
-    def _settle(self, one: Done, before: ObjectMeta, after: ObjectMeta) -> None:
+    def _settle(self, read: Read, after: ObjectMeta) -> None:
+        one, carried = read
         try:
-            one.value = self._carrier.landed(before, after)
+            self._carrier.landed(carried.meta, after)
         except StoreError as error:
             one.value, one.error = None, error
+        else:
+            carried.landed(after)
