@@ -7,6 +7,7 @@ import ipaddress
 import random
 import socket
 import ssl
+from functools import lru_cache
 from itertools import chain, zip_longest
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -129,6 +130,7 @@ class Resolver:
             task.cancel()
 
 
+@lru_cache(64)
 def _ask_nobody(host: str, port: int) -> list[Address]:
     found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
     return [(entry[0], entry[4]) for entry in found]  # type: ignore[misc]
@@ -144,6 +146,7 @@ async def _ask(host: str, port: int) -> list[Address]:
     return [(entry[0], entry[4]) for entry in found]  # type: ignore[misc]
 
 
+@lru_cache(64)
 def _numeric(host: str) -> bool:
     try:
         ipaddress.ip_address(host)

@@ -171,17 +171,18 @@ class Endpoint:
             versions: of each, the `if-match` that is among its headers.
             now: as in `sign`.
         """
-        writer = None if self._hash_payload else self._writer
-        for ask, version in zip(asks, versions, strict=True):
-            if writer is None:
+        if self._writer is None or self._hash_payload:
+            for ask in asks:
                 self.sign(ask, now)
-                continue
-            assert ask.key is not None  # noqa: S101 - it is an object that is read
-            path = self.prefix + encode_path(ask.key)
+            return
+        prefix, origin = self.prefix, self.origin
+        paths = [prefix + encode_path(ask.key) for ask in asks if ask.key is not None]
+        heads = self._writer.write_reads(paths, versions, now)
+        for ask, path, head in zip(asks, paths, heads, strict=True):
             ask.endpoint = self
-            ask.origin = self.origin
+            ask.origin = origin
             ask.target = path
-            ask.head = writer.write_read(path, now, version)
+            ask.head = head
 
     def presign(
         self, method: str, key: str, headers: Mapping[str, str], *, now: float, expires: int

@@ -19,7 +19,7 @@ from asyncstore.http.head import request_head
 from asyncstore.wire.sigv4 import UNSIGNED_PAYLOAD
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from asyncstore.wire.sigv4 import Signer
 
@@ -112,22 +112,38 @@ class HeadWriter:
             return (form.head % (target, *values, signature)).encode()
         return (form.head % (target, *values, signature, length)).encode()
 
-    def write_read(self, path: str, now: float, if_match: str | None = None) -> bytes:
-        """Return the head of a plain read, signed.
+    def write_read(self, path: str, now: float) -> bytes:
+        """Return the head of a plain read, signed: what `write` makes of `GET` and `read`."""
+        if int(now) != self._second:
+            self._begin(now)
+        (_, before), (_, after, end) = self._plain
+        signature = self._moment.signature(f"GET\n{path}{before}")
+        return f"GET {path}{after}{signature}{end}".encode()
 
-        What `write` makes of `GET`, the headers `read` and, where it is given, `if-match`.
+    def write_reads(
+        self, paths: Iterable[str], versions: Iterable[str | None], now: float
+    ) -> list[bytes]:
+        """Return the heads of plain reads, signed.
+
+        Args:
+            paths, now: as in `write`.
+            versions: of each, the `if-match` that it has besides; `None` for none.
         """
         if int(now) != self._second:
             self._begin(now)
-        if if_match is None:
-            (_, before), (_, after, end) = self._plain
-            signature = self._moment.signature(f"GET\n{path}{before}")
-            return f"GET {path}{after}{signature}{end}".encode()
-        if not (_is_tag(if_match) or _is_plain(if_match)):
-            return self.write("GET", path, "", {**self.read, "if-match": if_match}, now=now)
         (_, before, rest), (_, after, more, end) = self._versioned
-        signature = self._moment.signature(f"GET\n{path}{before}{if_match}{rest}")
-        return f"GET {path}{after}{if_match}{more}{signature}{end}".encode()
+        sign = self._moment.signature
+        heads = []
+        for path, version in zip(paths, versions, strict=True):
+            if version is None:
+                head = self.write_read(path, now)
+            elif _is_tag(version) or _is_plain(version):
+                signature = sign(f"GET\n{path}{before}{version}{rest}")
+                head = f"GET {path}{after}{version}{more}{signature}{end}".encode()
+            else:
+                head = self.write("GET", path, "", {**self.read, "if-match": version}, now=now)
+            heads.append(head)
+        return heads
 
     def _begin(self, now: float) -> None:
         """Begin a second."""
