@@ -47,6 +47,7 @@ class Listing:
         self._page: Iterator[ObjectMeta] = iter(())
         self._cursor: str | None = None
         self._ahead: asyncio.Task[Page] | None = None
+        self._kept: Page | None = None
         self._begun = False
 
     def __aiter__(self) -> Self:
@@ -88,7 +89,7 @@ class Listing:
 
     async def aclose(self) -> None:
         """End the listing, and the request for the next page."""
-        self._page, self._cursor, self._begun = iter(()), None, True
+        self._page, self._kept, self._cursor, self._begun = iter(()), None, None, True
         ahead, self._ahead = self._ahead, None
         if ahead is not None:
             ahead.cancel()
@@ -98,6 +99,20 @@ class Listing:
         self._page = iter((await self._next_page()).objects)
 
     async def _next_page(self) -> Page:
+        page, self._kept = self._kept, None
+        if page is not None:
+            return page
+        page = await self._fetch_page()
+        if self._ahead is not None:
+            # It is asked for now, however long the consumer keeps the loop busy with this page.
+            try:
+                await asyncio.sleep(0)
+            except BaseException:
+                self._kept = page
+                raise
+        return page
+
+    async def _fetch_page(self) -> Page:
         ahead, self._ahead = self._ahead, None
         try:
             page = await (ahead if ahead is not None else self._fetch(self._cursor))
