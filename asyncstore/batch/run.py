@@ -95,6 +95,7 @@ class Batch(Generic[T, V]):
         self._exhausted = False
         self._broken: BaseException | None = None
         self._consumer: anyio.Event | None = None
+        self._enough = 1  # outcomes that the consumer waits for
         self._room: anyio.Event | None = None
         self._group: TaskGroup | None = None
         self._entered = False
@@ -164,7 +165,7 @@ class Batch(Generic[T, V]):
 
         Args:
             most: outcomes to return.
-            linger: seconds to wait for others, where there are fewer and more may come.
+            linger: seconds to wait for as many, while more may come.
 
         Raises:
             Exception: as in `__anext__`.
@@ -173,8 +174,8 @@ class Batch(Generic[T, V]):
         ready = self._ready
         if not ready and not await self._wait():
             return []
-        if linger and len(ready) < most and (self._workers or self._flights.count):
-            await anyio.sleep(linger)
+        if linger:
+            await self._gather(most, linger)
         taken = [ready.popleft() for _ in range(min(most, len(ready)))]
         self._taken += [slot for _, slot in taken if slot is not None]
         self._make_room()
@@ -185,13 +186,28 @@ class Batch(Generic[T, V]):
         while not self._ready:
             if self._group is None:
                 raise RuntimeError("write `async with` around a batch, and iterate inside it")
-            if not (self._workers or self._flights.count):
+            if not self._is_working:
                 if self._broken is not None:
                     raise self._broken
                 return False
             self._consumer = anyio.Event()
             await self._consumer.wait()
         return True
+
+    async def _gather(self, most: int, seconds: float) -> None:
+        """Wait until so many outcomes are there, or nothing more comes, or the time is over."""
+        self._enough = most
+        try:
+            with anyio.move_on_after(seconds):
+                while len(self._ready) < most and self._is_working:
+                    self._consumer = anyio.Event()
+                    await self._consumer.wait()
+        finally:
+            self._enough = 1
+
+    @property
+    def _is_working(self) -> bool:
+        return bool(self._workers or self._flights.count)
 
     def _hand_out(self) -> Outcome[T, V]:
         outcome, slot = self._ready.popleft()
@@ -388,7 +404,9 @@ class Batch(Generic[T, V]):
             if claim is not None:
                 # Those that hold the bytes it waits for wait for it to be handed out.
                 self._budget.promote(claim)
-        if self._consumer is not None and self._ready:
+        if self._consumer is not None and (
+            len(self._ready) >= self._enough or not self._is_working
+        ):
             self._tell()
 
     def _backlog(self) -> int:

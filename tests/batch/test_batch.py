@@ -1,6 +1,7 @@
 """Batches over a provider that can be watched: how much is under way, held, left behind."""
 
 import asyncio
+from itertools import cycle
 from typing import Any
 
 import anyio
@@ -417,3 +418,50 @@ async def test_a_folder_has_them_too(tmp_path):
             await puts.finish()
         async with local.get_many(local.list()) as got:
             assert sorted([len(outcome.result()) async for outcome in got]) == list(range(30))
+
+
+async def test_whoever_lingers_waits_for_as_many_and_no_longer_than_any_come(store, provider):
+    """An hour would be waited else."""
+    with anyio.fail_after(20):
+        async with store.get_many(KEYS[:50]) as batch:
+            assert len(await batch.some(30, linger=3600)) == 30
+            assert len(await batch.some(30, linger=3600)) == 20
+            assert await batch.some(30, linger=3600) == []
+        async with store.get_many(cycle(KEYS)) as batch:
+            assert len(await batch.some(30, linger=3600)) == 30
+
+
+class Turnstile:
+    """Lets 30 pass, one more when it is told to, and nobody else."""
+
+    def __init__(self):
+        self.passed = 0
+        self.one_more = anyio.Event()
+
+    async def wait(self):
+        self.passed += 1
+        if self.passed == 31:
+            await self.one_more.wait()
+        elif self.passed > 31:
+            await anyio.sleep_forever()
+
+
+async def test_whoever_lingered_does_not_wait_for_as_many_again(store, provider):
+    provider.hold = turnstile = Turnstile()
+    with anyio.fail_after(20):
+        async with store.get_many(KEYS) as batch:
+            assert len(await batch.some(30, linger=3600)) == 30
+            turnstile.one_more.set()
+            assert (await anext(batch)).ok
+
+
+async def test_what_is_there_is_given_when_the_time_of_lingering_is_over(store, provider):
+    async with store.get_many(KEYS[:50], width=4) as batch:
+        first = await batch.some(2)
+        provider.hold = anyio.Event()
+        found = [*first, *await batch.some(50, linger=0.05)]
+        assert len(found) < 50
+        provider.hold.set()
+        while some := await batch.some(50, linger=3600):
+            found += some
+        assert len(found) == 50
