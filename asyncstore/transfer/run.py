@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from asyncstore.transfer.together import PutGroup
     from asyncstore.types import Blob, ObjectMeta
 
-_SETTLED = 256  # objects, at once
+_SETTLED = 512  # objects, at once
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
