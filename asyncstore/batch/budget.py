@@ -5,6 +5,7 @@ the consumer is done with them.
 from __future__ import annotations
 
 from collections import deque
+from typing import Any
 
 import anyio
 
@@ -121,22 +122,25 @@ class Turns:
 
 
 class Slot:
-    """What one job holds of the budget.
+    """One job, and what it holds of the budget.
 
     Args:
+        job: that was drawn.
+        held: bytes that were taken for it already.
         budget: of the batch.
-        held: bytes that were taken for the job already.
         turns: where outcomes are handed out in order.
 
     Attributes:
+        job: as given.
         held: bytes that it holds now.
     """
 
-    __slots__ = ("_budget", "_turns", "held")
+    __slots__ = ("_budget", "_turns", "held", "job")
 
-    def __init__(self, budget: Budget, held: int, turns: Turns | None = None) -> None:
-        self._budget = budget
+    def __init__(self, job: Any, held: int, budget: Budget, turns: Turns | None = None) -> None:
+        self.job = job
         self.held = held
+        self._budget = budget
         self._turns = turns
 
     def settle(self, count: int, /) -> None:

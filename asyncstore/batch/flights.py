@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 class Express(Protocol):
     """Does jobs without a task for each."""
 
-    def start(self, jobs: Sequence[tuple[Any, Slot]], flights: Flights, /) -> Sequence[int]:
+    def start(self, jobs: Sequence[Slot], flights: Flights, /) -> Sequence[int]:
         """Begin jobs, of whose end `Flights.landed` or `Flights.unfinished` is told once each.
 
         Returns:

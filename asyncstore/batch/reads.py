@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from asyncstore.types import Blob
 
     Read: TypeAlias = Callable[[], Awaitable[Blob]]
-    Drawn: TypeAlias = tuple[Any, Slot]
 
 
 class Reads:
@@ -26,14 +25,14 @@ class Reads:
 
     Args:
         wish: returns what is to be asked for by a job that is to read one whole object, with
-            the token that it is given; `None` for any other.
+            its slot as the token; `None` for any other.
         came: returns the outcome of a job whose object was read.
         finish: does a job that takes more, given what reads its object.
     """
 
     def __init__(
         self,
-        wish: Callable[[Any, Drawn], Asked | None],
+        wish: Callable[[Any, Slot], Asked | None],
         came: Callable[[Any, Slot, Blob], Outcome[Any, Any]],
         finish: Callable[[Any, Slot, Read], Awaitable[Sequence[Outcome[Any, Any]]]],
     ) -> None:
@@ -53,11 +52,11 @@ class Reads:
         """How many have been begun and not ended."""
         return 0 if self._lane is None else self._lane.under_way
 
-    def start(self, jobs: Sequence[tuple[Any, Slot]], flights: Flights) -> Sequence[int]:
+    def start(self, jobs: Sequence[Slot], flights: Flights) -> Sequence[int]:
         """See `Express.start`."""
         self._flights = flights
         wish = self._wish
-        wishes = [wish(drawn[0], drawn) for drawn in jobs]
+        wishes = [wish(slot.job, slot) for slot in jobs]
         asked = [one for one in wishes if one is not None]
         begun = self._lane.start(asked) if asked and self._lane is not None else 0
         if begun == len(wishes):
@@ -69,13 +68,11 @@ class Reads:
     def abandon(self) -> None:
         """See `Express.abandon`."""
         if self._lane is not None:
-            for _, slot in self._lane.abandon():
+            for slot in self._lane.abandon():
                 slot.free()
 
-    def _on_blob(self, drawn: Drawn, blob: Blob) -> None:
-        job, slot = drawn
-        self._flights.landed(self._came(job, slot, blob), slot)
+    def _on_blob(self, slot: Slot, blob: Blob) -> None:
+        self._flights.landed(self._came(slot.job, slot, blob), slot)
 
-    def _on_rest(self, drawn: Drawn, read: Read) -> None:
-        job, slot = drawn
-        self._flights.unfinished(partial(self._finish, job, slot, read), slot)
+    def _on_rest(self, slot: Slot, read: Read) -> None:
+        self._flights.unfinished(partial(self._finish, slot.job, slot, read), slot)

@@ -84,7 +84,8 @@ class Batch(Generic[T, V]):
         self._budget = budget
         self._drawing = False
         self._line: deque[anyio.Event] = deque()  # workers that wait while another one draws
-        self._ready: deque[tuple[Outcome[T, V], Slot | None]] = deque()
+        self._ready: deque[Outcome[T, V]] = deque()
+        self._held: deque[Slot | None] = deque()  # what goes back with each of those
         self._early: dict[int, tuple[Outcome[T, V], Slot | None]] = {}
         self._turns = Turns() if ordered else None
         self._taken: list[Slot] = []
@@ -138,10 +139,11 @@ class Batch(Generic[T, V]):
             self._express.abandon()
         self._release()
         self._flights.drop()
-        for _, slot in (*self._ready, *self._early.values()):
+        for slot in (*self._held, *(slot for _, slot in self._early.values())):
             if slot is not None:
                 slot.free()
         self._ready.clear()
+        self._held.clear()
         self._early.clear()
 
     def __aiter__(self) -> Self:
@@ -176,10 +178,11 @@ class Batch(Generic[T, V]):
             return []
         if linger:
             await self._gather(most, linger)
-        taken = [ready.popleft() for _ in range(min(most, len(ready)))]
-        self._taken += [slot for _, slot in taken if slot is not None]
+        held, count = self._held, min(most, len(ready))
+        taken = [ready.popleft() for _ in range(count)]
+        self._taken += [slot for _ in range(count) if (slot := held.popleft()) is not None]
         self._make_room()
-        return [outcome for outcome, _ in taken]
+        return taken
 
     async def _wait(self) -> bool:
         """Wait until an outcome is there; return whether one is, before the end."""
@@ -210,7 +213,7 @@ class Batch(Generic[T, V]):
         return bool(self._workers or self._flights.count)
 
     def _hand_out(self) -> Outcome[T, V]:
-        outcome, slot = self._ready.popleft()
+        outcome, slot = self._ready.popleft(), self._held.popleft()
         if slot is not None:
             self._taken.append(slot)
         self._make_room()
@@ -261,7 +264,7 @@ class Batch(Generic[T, V]):
                 if drawn is not None:
                     if self._workers + self._flights.count < width:
                         self._start()
-                    await self._do(*drawn)
+                    await self._do(drawn)
                 elif self._flights.count >= width:
                     await self._flights.next_end()
         except Exception as error:  # noqa: BLE001 - the consumer raises it
@@ -278,9 +281,7 @@ class Batch(Generic[T, V]):
 
     # ---- jobs that no task waits for
 
-    def _begin(
-        self, express: Express, drawn: tuple[Any, Slot], width: int
-    ) -> tuple[Any, Slot] | None:
+    def _begin(self, express: Express, drawn: Slot, width: int) -> Slot | None:
         """Begin a job, and others that are there; return one that is left for this worker."""
         jobs = [drawn]
         room = width - self._flights.count - (self._workers - 1)
@@ -291,7 +292,7 @@ class Batch(Generic[T, V]):
         left = express.start(jobs, self._flights)
         self._flights.count += len(jobs) - len(left)
         for place in left[1:]:
-            self._start(partial(self._do, *jobs[place]))
+            self._start(partial(self._do, jobs[place]))
         return jobs[left[0]] if left else None
 
     async def _attend(self) -> None:
@@ -302,13 +303,13 @@ class Batch(Generic[T, V]):
 
     # ---- what there is to do
 
-    def _draw_now(self) -> tuple[Any, Slot] | None:
+    def _draw_now(self) -> Slot | None:
         """Draw the next job if nothing has to be waited for."""
-        drawn: list[tuple[Any, Slot]] = []
+        drawn: list[Slot] = []
         self._draw_more(drawn, 1)
         return drawn[0] if drawn else None
 
-    def _draw_more(self, drawn: list[tuple[Any, Slot]], most: int) -> None:
+    def _draw_more(self, drawn: list[Slot], most: int) -> None:
         """Draw jobs that nothing has to be waited for, and add them to those; the hot path."""
         if (
             most < 1
@@ -325,11 +326,11 @@ class Batch(Generic[T, V]):
             if not budget.take_now(cost):
                 self._drawn = job
                 return
-            drawn.append((job, Slot(budget, cost, turns)))
+            drawn.append(Slot(job, cost, budget, turns))
         if len(drawn) < wanted:
             self._exhausted = not self._chunked  # else there may be another chunk
 
-    async def _draw(self) -> tuple[Any, Slot] | None:
+    async def _draw(self) -> Slot | None:
         """Draw the next job with its bytes, one worker at a time; `None` at the end."""
         try:
             while self._drawing:
@@ -355,7 +356,7 @@ class Batch(Generic[T, V]):
         for _ in range(len(self._line) if self._chunked else 1):
             self._line.popleft().set()
 
-    async def _draw_alone(self) -> tuple[Any, Slot] | None:
+    async def _draw_alone(self) -> Slot | None:
         while self._backlog() >= _BACKLOG:
             self._room = anyio.Event()
             await self._room.wait()
@@ -371,10 +372,10 @@ class Batch(Generic[T, V]):
             return None
         cost = self._cost(job)
         await self._budget.take(cost)
-        return job, Slot(self._budget, cost, self._turns)
+        return Slot(job, cost, self._budget, self._turns)
 
-    async def _do(self, job: Any, slot: Slot) -> None:
-        await self._end(partial(self._work, job, slot), slot)
+    async def _do(self, slot: Slot) -> None:
+        await self._end(partial(self._work, slot.job, slot), slot)
 
     async def _end(
         self, work: Callable[[], Awaitable[Sequence[Outcome[T, V]]]], slot: Slot
@@ -394,11 +395,14 @@ class Batch(Generic[T, V]):
     def _deliver(self, outcome: Outcome[T, V], slot: Slot | None) -> None:
         turns = self._turns
         if turns is None:
-            self._ready.append((outcome, slot))
+            self._ready.append(outcome)
+            self._held.append(slot)
         else:
             self._early[outcome.index] = (outcome, slot)
             while turns.next in self._early:
-                self._ready.append(self._early.pop(turns.next))
+                following, held = self._early.pop(turns.next)
+                self._ready.append(following)
+                self._held.append(held)
                 turns.next += 1
             claim = turns.claims.get(turns.next)
             if claim is not None:
