@@ -19,6 +19,8 @@ import threading
 from bisect import bisect_left
 from collections import OrderedDict
 from contextlib import suppress
+from functools import partial
+from itertools import compress
 from typing import TYPE_CHECKING
 
 from asyncstore.columns import Columns
@@ -99,23 +101,17 @@ class _Files:
             prefix: what all keys begin with.
             most: files, with those that were taken before; more than these.
         """
-        fd, above, at = level.fd, level.prefix, level.at
+        above, at = level.prefix, level.at
+        names = level.names[at : at + min(most - len(self.keys), _LOOK_EVERY)]
         is_inside = above.startswith(prefix)
-        end = at + min(most - len(self.keys), _LOOK_EVERY)
-        states = []
-        for name in level.names[at:end]:
-            key = above + name
-            if name[-1] == "/" or not (is_inside or key.startswith(prefix)):
-                break
-            at += 1
-            try:
-                state = os.stat(name, dir_fd=fd, follow_symlinks=False)
-            except FileNotFoundError:
-                continue  # deleted since the folder was read
-            if stat.S_ISREG(state.st_mode):
-                self.keys.append(key)
-                states.append(state)
-        level.at = at
+        if not is_inside or "/" in "".join(names):
+            for place, name in enumerate(names):
+                if name[-1] == "/" or not (is_inside or (above + name).startswith(prefix)):
+                    del names[place:]
+                    break
+        level.at += len(names)
+        names, states = _states(level.fd, names)
+        self.keys += [above + name for name in names]
         self._sizes += [state.st_size for state in states]
         self._etags += [etag_of(state) for state in states]
         self._times += [state.st_mtime_ns for state in states]
@@ -123,6 +119,25 @@ class _Files:
     def columns(self) -> Columns:
         """Return what was taken."""
         return Columns(self.keys, self._sizes, self._etags, self._times)
+
+
+def _states(folder: int, names: list[str]) -> tuple[list[str], list[os.stat_result]]:
+    """Return what the system says of files, with the names of those that are files still."""
+    look = partial(os.stat, dir_fd=folder, follow_symlinks=False)
+    try:
+        states = [*map(look, names)]
+    except FileNotFoundError:  # one was deleted since the folder was read
+        there = []
+        states = []
+        for name in names:
+            with suppress(FileNotFoundError):
+                states.append(look(name))
+                there.append(name)
+        names = there
+    are_files = [stat.S_ISREG(state.st_mode) for state in states]
+    if not all(are_files):
+        names, states = [*compress(names, are_files)], [*compress(states, are_files)]
+    return names, states
 
 
 class Walk:
