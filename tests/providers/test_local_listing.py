@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from asyncstore.errors import InvalidPathError, PermissionDeniedError
-from asyncstore.providers.local import LocalProvider
+from asyncstore.providers.local import LocalProvider, listing
 from asyncstore.providers.local.listing import Lister
 from asyncstore.providers.local.tree import Root
 
@@ -187,3 +187,30 @@ def test_a_walk_goes_on_when_folders_vanish_between_pages(tmp_path):
     rest = lister.page("", page.cursor, None, delimiter=False, limit=100)
     assert [meta.key for meta in rest.objects] == [f"c/{n}" for n in range(4)]
     assert rest.cursor is None
+
+
+@pytest.mark.asyncio
+async def test_what_is_gone_or_no_file_any_more_since_its_folder_was_read_is_left_out(
+    tmp_path, monkeypatch
+):
+    provider = LocalProvider(str(tmp_path))
+    for name in "abcdef":
+        await provider.put(f"d/{name}", name.encode())
+    read = listing.names_in
+
+    def changing(folder):
+        names = read(folder)
+        if "b" in names:
+            for name in "bde":
+                os.unlink(tmp_path / "d" / name)
+            os.mkdir(tmp_path / "d" / "d")
+            os.symlink(tmp_path / "d" / "a", tmp_path / "d" / "e")
+        return names
+
+    monkeypatch.setattr(listing, "names_in", changing)
+    page = await provider.list_page("")
+    assert [(meta.key, meta.size) for meta in page.objects] == [("d/a", 1), ("d/c", 1), ("d/f", 1)]
+    assert [meta.etag for meta in page.objects] == [
+        (await provider.head(meta.key)).etag for meta in page.objects
+    ]
+    await provider.aclose()
