@@ -41,16 +41,20 @@ class Flights:
 
     Args:
         deliver: takes the outcome of a job.
+        landed_all: called when none is under way any more.
 
     Attributes:
         count: how many are under way, those included that wait for a worker.
     """
 
-    __slots__ = ("_deliver", "_end", "_rest", "_rested", "count")
+    __slots__ = ("_deliver", "_end", "_landed_all", "_rest", "_rested", "count")
 
-    def __init__(self, deliver: Callable[[Outcome[Any, Any], Slot], None]) -> None:
+    def __init__(
+        self, deliver: Callable[[Outcome[Any, Any], Slot], None], landed_all: Callable[[], None]
+    ) -> None:
         self.count = 0
         self._deliver = deliver
+        self._landed_all = landed_all
         self._end: anyio.Event | None = None
         self._rest: deque[tuple[Work, Slot]] = deque()
         self._rested: anyio.Event | None = None
@@ -61,6 +65,8 @@ class Flights:
         if self._end is not None:
             self._ended()
         self._deliver(outcome, slot)
+        if not self.count:
+            self._landed_all()
 
     def unfinished(self, work: Work, slot: Slot) -> None:
         """Keep a job that needs a worker after all, until one comes for it."""

@@ -27,8 +27,9 @@ from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
 import anyio
 
-from asyncstore.batch.budget import Budget, Slot, Turns, free_all
+from asyncstore.batch.budget import Budget, Slot
 from asyncstore.batch.chunked import Chunked
+from asyncstore.batch.ended import Ended
 from asyncstore.batch.flights import Flights
 from asyncstore.errors import BatchError
 
@@ -44,9 +45,6 @@ if TYPE_CHECKING:
 J = TypeVar("J")
 T = TypeVar("T")
 V = TypeVar("V")
-
-_BACKLOG = 1024
-"""Outcomes that may wait for the consumer, whatever their bytes."""
 
 
 class Batch(Generic[T, V]):
@@ -84,20 +82,15 @@ class Batch(Generic[T, V]):
         self._budget = budget
         self._drawing = False
         self._line: deque[anyio.Event] = deque()  # workers that wait while another one draws
-        self._ready: deque[Outcome[T, V]] = deque()
-        self._held: deque[Slot | None] = deque()  # what goes back with each of those
-        self._early: dict[int, tuple[Outcome[T, V], Slot | None]] = {}
-        self._turns = Turns() if ordered else None
-        self._taken: list[Slot] = []
+        self._ended: Ended[T, V] = Ended(
+            budget, ordered=ordered, comes_more=lambda: self._is_working
+        )
         self._express = express
-        self._flights = Flights(self._deliver)
+        self._flights = Flights(self._ended.deliver, self._ended.tell)
         self._workers = 0
         self._drawn: Any = None  # a job that waits for its bytes
         self._exhausted = False
         self._broken: BaseException | None = None
-        self._consumer: anyio.Event | None = None
-        self._enough = 1  # outcomes that the consumer waits for
-        self._room: anyio.Event | None = None
         self._group: TaskGroup | None = None
         self._entered = False
 
@@ -137,14 +130,8 @@ class Batch(Generic[T, V]):
         """Give up what no worker waits for, and give back the bytes of all that is left."""
         if self._express is not None:
             self._express.abandon()
-        self._release()
         self._flights.drop()
-        for slot in (*self._held, *(slot for _, slot in self._early.values())):
-            if slot is not None:
-                slot.free()
-        self._ready.clear()
-        self._held.clear()
-        self._early.clear()
+        self._ended.drop()
 
     def __aiter__(self) -> Self:
         return self
@@ -155,10 +142,10 @@ class Batch(Generic[T, V]):
         Raises:
             Exception: what the items' iterable raised; an item's own error is in its outcome.
         """
-        self._release()
-        if not self._ready and not await self._wait():
+        self._ended.release()
+        if not self._ended and not await self._wait():
             raise StopAsyncIteration
-        return self._hand_out()
+        return self._ended.one()
 
     async def some(self, most: int, /, *, linger: float = 0.0) -> list[Outcome[T, V]]:
         """Wait for an outcome, and return it with those that are there too; `[]` at the end.
@@ -172,57 +159,28 @@ class Batch(Generic[T, V]):
         Raises:
             Exception: as in `__anext__`.
         """
-        self._release()
-        ready = self._ready
-        if not ready and not await self._wait():
+        self._ended.release()
+        if not self._ended and not await self._wait():
             return []
         if linger:
-            await self._gather(most, linger)
-        held, count = self._held, min(most, len(ready))
-        taken = [ready.popleft() for _ in range(count)]
-        self._taken += [slot for _ in range(count) if (slot := held.popleft()) is not None]
-        self._make_room()
-        return taken
+            await self._ended.gather(most, linger)
+        return self._ended.some(most)
 
     async def _wait(self) -> bool:
         """Wait until an outcome is there; return whether one is, before the end."""
-        while not self._ready:
+        while not self._ended:
             if self._group is None:
                 raise RuntimeError("write `async with` around a batch, and iterate inside it")
             if not self._is_working:
                 if self._broken is not None:
                     raise self._broken
                 return False
-            self._consumer = anyio.Event()
-            await self._consumer.wait()
+            await self._ended.change()
         return True
-
-    async def _gather(self, most: int, seconds: float) -> None:
-        """Wait until so many outcomes are there, or nothing more comes, or the time is over."""
-        self._enough = most
-        try:
-            with anyio.move_on_after(seconds):
-                while len(self._ready) < most and self._is_working:
-                    self._consumer = anyio.Event()
-                    await self._consumer.wait()
-        finally:
-            self._enough = 1
 
     @property
     def _is_working(self) -> bool:
         return bool(self._workers or self._flights.count)
-
-    def _hand_out(self) -> Outcome[T, V]:
-        outcome, slot = self._ready.popleft(), self._held.popleft()
-        if slot is not None:
-            self._taken.append(slot)
-        self._make_room()
-        return outcome
-
-    def _make_room(self) -> None:
-        if self._room is not None and self._backlog() < _BACKLOG:
-            self._room.set()
-            self._room = None
 
     async def finish(self) -> int:
         """Run to the end; return how many items succeeded, for calls whose values matter less.
@@ -271,7 +229,7 @@ class Batch(Generic[T, V]):
             self._broken = self._broken or error
         finally:
             self._workers -= 1
-            self._tell()
+            self._ended.tell()
 
     def _is_needed(self) -> bool:
         """Whether there may be something for a worker to do; the last one always stays."""
@@ -316,10 +274,10 @@ class Batch(Generic[T, V]):
             or self._drawn is not None
             or self._drawing
             or (self._asynchronous and not self._chunked)
-            or len(self._ready) + len(self._early) >= _BACKLOG
+            or self._ended.is_full
         ):
             return
-        cost_of, budget, turns = self._cost, self._budget, self._turns
+        cost_of, budget, turns = self._cost, self._budget, self._ended.turns
         wanted = len(drawn) + most
         for job in islice(self._source.here if self._chunked else self._source, most):
             cost = cost_of(job)
@@ -357,9 +315,7 @@ class Batch(Generic[T, V]):
             self._line.popleft().set()
 
     async def _draw_alone(self) -> Slot | None:
-        while self._backlog() >= _BACKLOG:
-            self._room = anyio.Event()
-            await self._room.wait()
+        await self._ended.has_room()
         try:
             if self._drawn is not None:
                 job, self._drawn = self._drawn, None
@@ -372,7 +328,7 @@ class Batch(Generic[T, V]):
             return None
         cost = self._cost(job)
         await self._budget.take(cost)
-        return Slot(job, cost, self._budget, self._turns)
+        return Slot(job, cost, self._budget, self._ended.turns)
 
     async def _do(self, slot: Slot) -> None:
         await self._end(partial(self._work, slot.job, slot), slot)
@@ -388,38 +344,6 @@ class Batch(Generic[T, V]):
         # Bytes go back with the last of a job's outcomes.
         last = len(outcomes) - 1
         for place, outcome in enumerate(outcomes):
-            self._deliver(outcome, slot if place == last else None)
+            self._ended.deliver(outcome, slot if place == last else None)
         if last < 0:
             slot.free()
-
-    def _deliver(self, outcome: Outcome[T, V], slot: Slot | None) -> None:
-        turns = self._turns
-        if turns is None:
-            self._ready.append(outcome)
-            self._held.append(slot)
-        else:
-            self._early[outcome.index] = (outcome, slot)
-            while turns.next in self._early:
-                following, held = self._early.pop(turns.next)
-                self._ready.append(following)
-                self._held.append(held)
-                turns.next += 1
-            claim = turns.claims.get(turns.next)
-            if claim is not None:
-                # Those that hold the bytes it waits for wait for it to be handed out.
-                self._budget.promote(claim)
-        if self._consumer is not None and (
-            len(self._ready) >= self._enough or not self._is_working
-        ):
-            self._tell()
-
-    def _backlog(self) -> int:
-        return len(self._ready) + len(self._early)
-
-    def _release(self) -> None:
-        free_all(self._budget, self._taken)
-
-    def _tell(self) -> None:
-        consumer, self._consumer = self._consumer, None
-        if consumer is not None:
-            consumer.set()

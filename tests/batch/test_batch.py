@@ -33,6 +33,7 @@ class Watched(MemoryProvider):
     """Counts reads under way; `hold` stops them until it is set."""
 
     room = 20  # of reads that are begun without a task, at once
+    every = 3  # of those takes more
 
     def __init__(self):
         super().__init__(None)
@@ -54,7 +55,7 @@ class Watched(MemoryProvider):
 
 
 class Flying(Watched):
-    """Begins reads without a task that waits, some at a time; of a third, more is to be done."""
+    """Begins reads without a task that waits, some at a time; every third takes more."""
 
     def __init__(self):
         super().__init__()
@@ -94,7 +95,9 @@ class Flight:
             return
         self.provider.settled += 1
         whole = isinstance(self.found, Blob) and len(self.found) == self.found.meta.size
-        self.ended(self, self.found if whole and self.provider.settled % 3 else None)
+        self.ended(
+            self, self.found if whole and self.provider.settled % self.provider.every else None
+        )
 
     def abandon(self):
         self.scope.cancel()
@@ -422,11 +425,14 @@ async def test_a_folder_has_them_too(tmp_path):
 
 async def test_whoever_lingers_waits_for_as_many_and_no_longer_than_any_come(store, provider):
     """An hour would be waited else."""
+    provider.every = provider.room = 1000
     with anyio.fail_after(20):
         async with store.get_many(KEYS[:50]) as batch:
             assert len(await batch.some(30, linger=3600)) == 30
             assert len(await batch.some(30, linger=3600)) == 20
             assert await batch.some(30, linger=3600) == []
+        async with store.get_many(KEYS[:50]) as batch:
+            assert len(await batch.some(60, linger=3600)) == 50
         async with store.get_many(cycle(KEYS)) as batch:
             assert len(await batch.some(30, linger=3600)) == 30
 
