@@ -431,43 +431,59 @@ async def test_whoever_lingers_waits_for_as_many_and_no_longer_than_any_come(sto
             assert len(await batch.some(30, linger=3600)) == 30
             assert len(await batch.some(30, linger=3600)) == 20
             assert await batch.some(30, linger=3600) == []
-        async with store.get_many(KEYS[:50]) as batch:
-            assert len(await batch.some(60, linger=3600)) == 50
         async with store.get_many(cycle(KEYS)) as batch:
             assert len(await batch.some(30, linger=3600)) == 30
 
 
 class Turnstile:
-    """Lets 30 pass, one more when it is told to, and nobody else."""
+    """Lets some pass, some more when it is told to, and nobody else."""
 
-    def __init__(self):
+    def __init__(self, some, more):
         self.passed = 0
-        self.one_more = anyio.Event()
+        self.some = some
+        self.more = more
+        self.let = anyio.Event()
 
     async def wait(self):
-        self.passed += 1
-        if self.passed == 31:
-            await self.one_more.wait()
-        elif self.passed > 31:
+        self.passed = number = self.passed + 1
+        if number > self.some:
+            await self.let.wait()
+        if number > self.some + self.more:
             await anyio.sleep_forever()
 
 
+async def test_whoever_lingers_is_told_when_the_last_of_all_has_come(store, provider):
+    provider.every = provider.room = 1000
+    provider.hold = turnstile = Turnstile(1, 49)
+
+    async def let():
+        for _ in range(200):
+            await anyio.lowlevel.checkpoint()
+        turnstile.let.set()
+
+    with anyio.fail_after(20):
+        async with anyio.create_task_group() as group, store.get_many(KEYS[:50]) as batch:
+            group.start_soon(let)
+            assert len(await batch.some(60, linger=3600)) == 50
+
+
 async def test_whoever_lingered_does_not_wait_for_as_many_again(store, provider):
-    provider.hold = turnstile = Turnstile()
+    provider.hold = turnstile = Turnstile(30, 1)
     with anyio.fail_after(20):
         async with store.get_many(KEYS) as batch:
             assert len(await batch.some(30, linger=3600)) == 30
-            turnstile.one_more.set()
+            turnstile.let.set()
             assert (await anext(batch)).ok
 
 
 async def test_what_is_there_is_given_when_the_time_of_lingering_is_over(store, provider):
-    async with store.get_many(KEYS[:50], width=4) as batch:
-        first = await batch.some(2)
-        provider.hold = anyio.Event()
-        found = [*first, *await batch.some(50, linger=0.05)]
-        assert len(found) < 50
-        provider.hold.set()
-        while some := await batch.some(50, linger=3600):
-            found += some
-        assert len(found) == 50
+    with anyio.fail_after(20):
+        async with store.get_many(KEYS[:50], width=4) as batch:
+            first = await batch.some(2)
+            provider.hold = anyio.Event()
+            found = [*first, *await batch.some(50, linger=0.05)]
+            assert len(found) < 50
+            provider.hold.set()
+            while some := await batch.some(50, linger=3600):
+                found += some
+            assert len(found) == 50
