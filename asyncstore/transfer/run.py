@@ -303,7 +303,11 @@ class Transfer:
         """Settle what was carried; return what is to be deleted from the source before."""
         copied: list[Step] = []
         failed = 0
-        for outcome in outcomes:
+        if self._leaving is None and self._how.settled is None:
+            asked = [one for one in outcomes if one.error is not None]
+        else:
+            asked = [*outcomes]
+        for outcome in asked:
             if outcome.error is not None:
                 failed += 1
                 self._fail(outcome.item.key, outcome.error, outcome.item)
