@@ -38,7 +38,7 @@ class Lane:
     """
 
     __slots__ = (
-        "_came", "_done", "_inner", "_limited", "_retried", "_under_way", "_unfinished",
+        "_came", "_done", "_inner", "_limited", "_paid", "_retried", "_under_way", "_unfinished",
     )  # fmt: skip
 
     def __init__(
@@ -51,7 +51,7 @@ class Lane:
     ) -> None:
         self._retried = retried
         self._limited = limited
-        self._done = limited.reads.done
+        self._done, self._paid = limited.reads.done, retried.paid
         self._inner = inner
         self._came = came
         self._unfinished = unfinished
@@ -98,8 +98,7 @@ class Lane:
             self._unfinished(started.asked.token, partial(self._finish, started))
             return
         self._done(len(blob.data))
-        if self._retried.owes:
-            self._retried.paid()
+        self._paid()
         self._came(started.asked.token, blob)
 
     async def _finish(self, started: Started) -> Blob:

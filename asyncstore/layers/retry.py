@@ -87,7 +87,6 @@ class Retried(Layer):
     Attributes:
         retries: how many there were so far.
         limited: the limit right beneath, if there is one: what it does is then done here.
-        owes: whether retries were made that successes have not paid for yet.
     """
 
     def __init__(
@@ -108,7 +107,6 @@ class Retried(Layer):
         self._clock = clock
         self._draw = draw
         self._tokens = float(policy.budget)
-        self.owes = False
         self.retries = 0
         self.limited = inner if isinstance(inner, Limited) else None
         self._var: ContextVar[float | None] | None = None
@@ -348,9 +346,8 @@ class Retried(Layer):
 
     def paid(self) -> None:
         """Count a success, which pays for a part of a retry."""
-        if self.owes:
+        if self._tokens < self._policy.budget:
             self._tokens += 0.1
-            self.owes = self._tokens < self._policy.budget
 
     async def go_on(
         self, op: Op, call: Callable[[], Awaitable[T]], error: StoreError, *, end: float | None
@@ -435,7 +432,6 @@ class Retried(Layer):
         if self._tokens < 1:
             return False
         self._tokens -= 1
-        self.owes = True
         self.retries += 1
         return True
 

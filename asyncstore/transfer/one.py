@@ -56,6 +56,11 @@ class Carried:
         self.data = data
         self.gone = gone
 
+    def landed(self, meta: ObjectMeta) -> None:
+        """Take what was written in place of what was read."""
+        self.meta = meta
+        self.data = None
+
 
 class Carrier:
     """Carries objects from one store to another.

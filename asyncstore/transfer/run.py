@@ -303,11 +303,7 @@ class Transfer:
         """Settle what was carried; return what is to be deleted from the source before."""
         copied: list[Step] = []
         failed = 0
-        if self._leaving is None and self._how.settled is None:
-            asked = [one for one in outcomes if one.error is not None]
-        else:
-            asked = [*outcomes]
-        for outcome in asked:
+        for outcome in outcomes:
             if outcome.error is not None:
                 failed += 1
                 self._fail(outcome.item.key, outcome.error, outcome.item)

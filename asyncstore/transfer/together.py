@@ -61,7 +61,7 @@ class Together:
         written = [(one, after) for one, after in places if after is not None]
         if self._carrier.all_landed([(carried.meta, after) for (_, carried), after in written]):
             for (_, carried), after in written:
-                carried.meta, carried.data = after, None
+                carried.landed(after)
         else:
             for one, after in written:
                 self._settle(one, after)
@@ -96,4 +96,4 @@ class Together:
         except StoreError as error:
             one.value, one.error = None, error
         else:
-            carried.meta, carried.data = after, None
+            carried.landed(after)

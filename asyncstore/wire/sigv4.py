@@ -17,7 +17,7 @@ from urllib.parse import quote
 from asyncstore.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping
 
     from asyncstore.types import Buffer
 
@@ -35,11 +35,6 @@ _UNSIGNED = frozenset({"authorization", "connection", "expect", "transfer-encodi
 def encode_path(key: str) -> str:
     """Percent-encode an object's path; slashes stay."""
     return key if _is_plain(key) else quote(key, safe="/-._~")
-
-
-def encode_paths(keys: Sequence[str]) -> Sequence[str]:
-    """Percent-encode objects' paths as `encode_path` does."""
-    return keys if _is_plain("".join(keys)) else [encode_path(key) for key in keys]
 
 
 def encode_query(parameters: Mapping[str, str] | Iterable[tuple[str, str]]) -> str:

@@ -19,7 +19,6 @@ from asyncstore.wire.sigv4 import (
     UNSIGNED_PAYLOAD,
     Signer,
     encode_path,
-    encode_paths,
     encode_query,
     payload_sha256,
 )
@@ -202,8 +201,3 @@ def test_a_presigned_url_lives_from_a_second_to_a_week(expires):
 def test_no_repr_shows_the_secret():
     signer = Signer("AKID", "very-secret", "very-token", region="r")
     assert "very" not in repr(signer)
-
-
-@given(st.lists(st.sampled_from(["a/b.c", "x-1_~", ""]) | st.text(max_size=4), max_size=4))
-def test_many_paths_are_encoded_as_each_is(keys):
-    assert [*encode_paths(keys)] == [encode_path(key) for key in keys]

@@ -19,7 +19,6 @@ from asyncstore.wire.sigv4 import (
     UNSIGNED_PAYLOAD,
     Signer,
     encode_path,
-    encode_paths,
     payload_sha256,
 )
 
@@ -177,8 +176,7 @@ class Endpoint:
                 self.sign(ask, now)
             return
         prefix, origin = self.prefix, self.origin
-        keys = [ask.key for ask in asks if ask.key is not None]
-        paths = [prefix + path for path in encode_paths(keys)]
+        paths = [prefix + encode_path(ask.key) for ask in asks if ask.key is not None]
         heads = self._writer.write_reads(paths, versions, now)
         for ask, path, head in zip(asks, paths, heads, strict=True):
             ask.endpoint = self
