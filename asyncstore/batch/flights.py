@@ -61,9 +61,7 @@ class Flights:
 
     def landed(self, outcome: Outcome[Any, Any], slot: Slot) -> None:
         """Take the outcome of a job."""
-        self.count -= 1
-        if self._end is not None:
-            self._ended()
+        self._one_less()
         self._deliver(outcome, slot)
         if not self.count:
             self._landed_all()
@@ -85,8 +83,7 @@ class Flights:
         while not self._rest:
             self._rested = anyio.Event()
             await self._rested.wait()
-        self.count -= 1
-        self._ended()
+        self._one_less()
         return self._rest.popleft()
 
     def drop(self) -> None:
@@ -95,7 +92,8 @@ class Flights:
             _, slot = self._rest.popleft()
             slot.free()
 
-    def _ended(self) -> None:
+    def _one_less(self) -> None:
+        self.count -= 1
         if self._end is not None:
             self._end.set()
             self._end = None

@@ -37,9 +37,7 @@ class Lane:
         unfinished: told of each other read, by its token, and what finishes it, once called.
     """
 
-    __slots__ = (
-        "_came", "_done", "_inner", "_limited", "_paid", "_retried", "_under_way", "_unfinished",
-    )  # fmt: skip
+    __slots__ = ("_came", "_inner", "_limited", "_retried", "_under_way", "_unfinished")
 
     def __init__(
         self,
@@ -51,7 +49,6 @@ class Lane:
     ) -> None:
         self._retried = retried
         self._limited = limited
-        self._done, self._paid = limited.reads.done, retried.paid
         self._inner = inner
         self._came = came
         self._unfinished = unfinished
@@ -97,8 +94,8 @@ class Lane:
             self._limited.reads.leave(began, used, None)  # nobody need ever finish it
             self._unfinished(started.asked.token, partial(self._finish, started))
             return
-        self._done(len(blob.data))
-        self._paid()
+        self._limited.reads.done(len(blob.data))
+        self._retried.paid()
         self._came(started.asked.token, blob)
 
     async def _finish(self, started: Started) -> Blob:

@@ -88,16 +88,6 @@ class Width:
             self._full = True
         return self._began - count + 1
 
-    def done(self, size: int, now: float, /) -> None:
-        """Learn from a success, as `count` and `judge` do.
-
-        Args:
-            size: bytes that were carried.
-            now: monotonic seconds.
-        """
-        if self.count(size):
-            self.judge(now)
-
     def count(self, size: int, /) -> bool:
         """Count a success; return whether a window is full, and is for `judge`.
 

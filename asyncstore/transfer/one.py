@@ -15,7 +15,6 @@ from asyncstore.errors import (
 from asyncstore.provider import Asked, Moves, passes_on
 from asyncstore.transfer import large
 from asyncstore.transfer.content import same
-from asyncstore.transfer.plan import Done
 from asyncstore.types import MiB, ObjectMeta
 
 if TYPE_CHECKING:
@@ -109,10 +108,9 @@ class Carrier:
 
     def cost(self, step: Step) -> int:
         """Return the bytes that a step holds in memory."""
-        size = step.meta.size
         if step.verb == "compare":
-            return min(size, _COMPARED)
-        return size if self._grouped and size <= SMALL else self._cost_of_copy(step.meta)
+            return min(step.meta.size, _COMPARED)
+        return self._cost_of_copy(step.meta)
 
     def _cost_of_copy(self, meta: ObjectMeta) -> int:
         if self._same_service:
@@ -191,25 +189,18 @@ class Carrier:
         sizes = [before.size for before, _ in pairs]
         if sizes != [after.size for _, after in pairs] or any(a.checksums for _, a in pairs):
             return False
-        self._record.add_all(
-            [
-                (before.key, before.etag, before.size, after.etag)
-                for before, after in pairs
-                if after.etag is not None
-            ]
-        )
-        self._report.copied += len(pairs)
-        self._report.bytes += sum(sizes)
+        self._on_record(pairs)
+        self._count(sizes)
         return True
 
     def _arrived(self, before: ObjectMeta, after: ObjectMeta) -> None:
         _check(before, after)
-        self._on_record(before, after)
-        self._count(before.size)
+        self._on_record([(before, after)])
+        self._count([before.size])
 
-    def _count(self, size: int) -> None:
-        self._report.copied += 1
-        self._report.bytes += size
+    def _count(self, sizes: Sequence[int]) -> None:
+        self._report.copied += len(sizes)
+        self._report.bytes += sum(sizes)
 
     async def _renamed(self, meta: ObjectMeta) -> Carried | None:
         """Rename an object, of whatever version; `None` where the system cannot."""
@@ -218,7 +209,7 @@ class Carrier:
         with suppress(NotSupportedError):  # as between two file systems
             after: ObjectMeta = await mover.move(source, target, if_absent=self._if_absent)
             self._came(after.size)
-            self._count(meta.size)
+            self._count([meta.size])
             self._report.moved += 1
             return Carried(ObjectMeta(meta.key, after.size, etag=after.etag), gone=True)
         return None
@@ -236,14 +227,19 @@ class Carrier:
                 raise
             return False
         if equal:
-            self._on_record(here, there)
+            self._on_record([(here, there)])
             self._report.skipped += 1
             self._came(step.meta.size)
         return equal
 
-    def _on_record(self, here: ObjectMeta, there: ObjectMeta) -> None:
-        if there.etag is not None:
-            self._record.add(here.key, Done(here.etag, here.size, there.etag))
+    def _on_record(self, pairs: Sequence[tuple[ObjectMeta, ObjectMeta]]) -> None:
+        self._record.add(
+            [
+                (here.key, here.etag, here.size, there.etag)
+                for here, there in pairs
+                if there.etag is not None
+            ]
+        )
 
     async def _copy(self, meta: ObjectMeta) -> tuple[ObjectMeta, ObjectMeta]:
         if self._same_service:

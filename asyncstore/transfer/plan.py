@@ -179,8 +179,6 @@ class Planner:
             waiting = self._have_wait(keys, fresh)
         if waiting is None:
             return self.feed(fresh), copied[:0]
-        if self._wanted is None and list(waiting) == [len(keys) - 1]:  # as nearly always
-            return self._taken(), copied[:-1]
         chosen = [True] * len(keys) if self._wanted is None else [*map(self._wanted, keys)]
         for at in waiting:
             chosen[at] = False

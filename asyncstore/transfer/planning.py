@@ -149,12 +149,12 @@ class Planning(AbstractContextManager["Planning"]):
             self._report.planned += [("skip", key) for key in skipped]
         return steps, None
 
-    async def _put_aside(self, steps: Sequence[Step], copied: Columns | None = None) -> None:
+    async def _put_aside(self, steps: Sequence[Step], new: Columns | None = None) -> None:
         """Count steps, and keep those that somebody has to do something about.
 
         Args:
             steps: that were decided.
-            copied: what else is to be copied.
+            new: what else is to be copied.
         """
         plan, how = self._report.plan, self._how
         by_verb: dict[Verb, list[Step]] = {}
@@ -162,27 +162,27 @@ class Planning(AbstractContextManager["Planning"]):
             by_verb.setdefault(step.verb, []).append(step)
             if how.dry_run and step.verb != "pass":
                 self._report.planned.append((step.verb, step.key))
-        some, compared = by_verb.get("copy", []), by_verb.get("compare", [])
+        copied, compared = by_verb.get("copy", []), by_verb.get("compare", [])
         skipped, deleted = by_verb.get("skip", []), by_verb.get("delete", [])
         refused = by_verb.get("refuse", [])
-        plan.copy += len(some)
+        plan.copy += len(copied)
         plan.compare += len(compared)
         plan.skip += len(skipped)
         plan.delete += len(deleted)
         plan.refuse += len(refused)
         kept = [step for step in steps if step.verb in ("copy", "compare")]
         plan.bytes += sum(step.meta.size for step in kept)
-        if copied:
-            plan.copy += len(copied)
-            plan.bytes += sum(copied.sizes)
+        if new:
+            plan.copy += len(new)
+            plan.bytes += sum(new.sizes)
             if how.dry_run:
-                self._report.planned += [("copy", key) for key in copied.keys]
+                self._report.planned += [("copy", key) for key in new.keys]
         self._telling.tell()
         if how.dry_run:
             return
         await self.work.add(kept)
-        if copied:
-            await self.work.add_new(copied)
+        if new:
+            await self.work.add_new(new)
         await self.gone.add(deleted)
         await self.told.add([step for step in steps if step.verb in ("refuse", "pass")])
         if how.move:

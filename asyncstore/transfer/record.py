@@ -143,12 +143,8 @@ class Record:
 
     # ---- what is done
 
-    def add(self, key: str, done: Done) -> None:
-        """Record that an object was transferred and verified; `save` when `due`."""
-        self.add_all([(key, *done)])
-
-    def add_all(self, done: Sequence[Noted]) -> None:
-        """Do as `add` for many objects."""
+    def add(self, done: Sequence[Noted]) -> None:
+        """Record that objects were transferred and verified; `save` when `due`."""
         self._added += (
             done
             if _is_text("".join([row[0] for row in done]))

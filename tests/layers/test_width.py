@@ -45,7 +45,8 @@ class Played:
                 width.refused(began, mine)
             else:
                 self.done += 1
-                width.done(16_384, self.now)
+                if width.count(16_384):
+                    width.judge(self.now)
             self.widths.append(width.allowed)
         return self
 
@@ -102,5 +103,6 @@ def test_places_that_nobody_uses_teach_nothing():
     width = Width(512, start=16)
     for i in range(1000):
         width.begin(1)
-        width.done(0, i * 0.01)
+        if width.count(0):
+            width.judge(i * 0.01)
     assert width.allowed == 16

@@ -38,7 +38,7 @@ def done(record):
 
 def test_what_was_recorded_is_read_again(opened):
     record = opened()
-    record.add("k", ONE)
+    record.add([("k", *ONE)])
     begun = Begun("s", 20, 8, "token", "crc32c", {1: 2**64 - 1}, 5)
     record.begin("large", begun)
     record.part("large", 2, 9, "later")
@@ -60,7 +60,7 @@ def test_it_is_read_in_the_order_of_the_keys_bytes_from_any_of_them_on(opened):
     record = opened()
     keys = ["a", "a/b", "é", "\U0001f600", "\uffff"]
     for key in reversed(keys):
-        record.add(key, ONE)
+        record.add([(key, *ONE)])
     record.save()
     in_order = sorted(keys, key=str.encode)
     assert [key for key, *_ in record.after("", 10)] == in_order
@@ -69,17 +69,17 @@ def test_it_is_read_in_the_order_of_the_keys_bytes_from_any_of_them_on(opened):
 
 def test_what_was_saved_survives_the_writer_and_what_was_not_is_lost(opened):
     record = opened()
-    record.add("k", ONE)
+    record.add([("k", *ONE)])
     record.save()
-    record.add("m", ONE)
+    record.add([("m", *ONE)])
     assert done(opened()) == {"k": ONE}
 
 
 def test_after_the_machine_was_started_again_only_what_was_flushed_counts(opened):
     record = opened("b1")
-    record.add("flushed", ONE)
+    record.add([("flushed", *ONE)])
     record.flushing()
-    record.add("perhaps", ONE)
+    record.add([("perhaps", *ONE)])
     record.flushed()
     record.close()
     assert set(done(opened("b1"))) == {"flushed", "perhaps"}
@@ -88,12 +88,12 @@ def test_after_the_machine_was_started_again_only_what_was_flushed_counts(opened
 
 def test_what_a_killed_run_left_is_flushed_by_the_next_one(opened):
     killed = opened("b1")
-    killed.add("k", ONE)
+    killed.add([("k", *ONE)])
     killed.save()
     assert done(opened("b2")) == {}
     later = opened("b1")
     later.flushing()
-    killed.add("m", ONE)  # it lives on, and writes after the flush began
+    killed.add([("m", *ONE)])  # it lives on, and writes after the flush began
     killed.save()
     later.flushed()
     assert set(done(opened("b2"))) == {"k"}
@@ -101,7 +101,7 @@ def test_what_a_killed_run_left_is_flushed_by_the_next_one(opened):
 
 def test_what_is_gone_and_what_was_given_up_are_off_the_record(opened):
     record = opened()
-    record.add("k", ONE)
+    record.add([("k", *ONE)])
     record.flushing()
     record.flushed()
     record.remove("k")
@@ -115,7 +115,7 @@ def test_what_is_gone_and_what_was_given_up_are_off_the_record(opened):
 def test_an_upload_that_arrived_is_not_under_way_any_more(opened):
     record = opened()
     record.begin("large", Begun("s", 20, 8, "token", "crc32c", {1: 7}, 5))
-    record.add("large", ONE)
+    record.add([("large", *ONE)])
     record.close()
     again = opened()
     assert again.begun == {}
@@ -124,7 +124,7 @@ def test_an_upload_that_arrived_is_not_under_way_any_more(opened):
 
 def test_names_that_are_no_text_are_not_recorded(opened):
     record = opened()
-    record.add("\udc80", ONE)
+    record.add([("\udc80", *ONE)])
     record.remove("\udc80")
     record.close()
     assert done(opened()) == {}
@@ -132,9 +132,9 @@ def test_names_that_are_no_text_are_not_recorded(opened):
 
 def test_two_runs_of_a_pair_write_one_record(opened):
     one, other = opened(), opened()
-    one.add("k", ONE)
+    one.add([("k", *ONE)])
     one.save()
-    other.add("m", ONE)
+    other.add([("m", *ONE)])
     other.save()
     assert set(done(one)) == set(done(other)) == {"k", "m"}
 
@@ -146,7 +146,7 @@ def test_a_file_that_is_no_record_is_replaced_and_said(path, opened, nonsense, c
     record = opened()
     assert done(record) == {}
     assert "begun anew" in caplog.text
-    record.add("k", ONE)
+    record.add([("k", *ONE)])
     record.close()
     assert done(opened()) == {"k": ONE}
 
@@ -157,7 +157,7 @@ def test_a_record_that_somebody_keeps_locked_is_an_error_that_says_so(path, open
     other = sqlite3.connect(path, isolation_level=None)
     try:
         other.execute("begin immediate")
-        record.add("k", ONE)
+        record.add([("k", *ONE)])
         with pytest.raises(StoreError, match="locked"):
             record.save()
     finally:
@@ -174,7 +174,7 @@ def test_a_link_planted_in_its_place_is_not_followed(path, tmp_path, opened):
 
 def test_without_a_file_nothing_is_kept():
     record = Record(None).load()
-    record.add("k", ONE)
+    record.add([("k", *ONE)])
     record.begin("large", Begun("s", 20, 8))
     record.part("large", 1, 2, "t")
     record.flushing()

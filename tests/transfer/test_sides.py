@@ -66,7 +66,7 @@ async def test_rows_hold_what_each_side_and_the_record_say_of_a_key(paged, recor
         for key in ("b", "c", "d", "f", "z"):
             await target.put(key, b"1")
         for key in ("c", "e", "gone"):
-            record.add(key, Done("s", 1, "t"))
+            record.add([(key, *Done("s", 1, "t"))])
         record.save()
         rows = await rows_of(Listed(source, target, record, whole=whole))
         assert rows[:5] == [
@@ -193,7 +193,7 @@ async def proven(source, target, record, keys):
     """Put the same objects at both sides and on record."""
     for key in keys:
         here, there = await source.put(key, b"1"), await target.put(key, b"1")
-        record.add(key, Done(here.etag, 1, there.etag))
+        record.add([(key, *Done(here.etag, 1, there.etag))])
     record.save()
 
 
