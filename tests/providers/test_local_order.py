@@ -27,6 +27,9 @@ async def main():
     mark("delete"); await provider.delete(["a/b/k"]); mark("end")
     mark("prune"); await provider.delete(["a/c/copied"]); mark("end")
     mark("move"); await provider.move_prefix("a", "z"); mark("end")
+    items = [("g/one", b"x"), ("g/two", b"y")]
+    mark("group"); await provider.put_group(items); mark("end")
+    mark("regroup"); await provider.put_group(items); mark("end")
     mark("close"); await provider.aclose(); mark("end")
 
 asyncio.run(main())
@@ -106,7 +109,8 @@ def kinds(calls):
     for call in calls:
         if call.name in ("fsync", "fdatasync", "syncfs"):
             where = call.args.partition("<")[2].rstrip(">")
-            yield f"{call.name} {'temp' if '.tmp' in where else where}"
+            is_temporary = ".tmp" in where or "/#" in where  # by a name, or without one
+            yield f"{call.name} {'temp' if is_temporary else where}"
         elif call.name.startswith("rename"):
             yield "rename"
         elif call.name == "linkat":
@@ -134,6 +138,12 @@ def test_an_acknowledged_write_is_on_the_disk_with_its_name_and_its_folders(call
         "mkdir", "fsync ROOT/a", "fsync temp", "rename", "fsync ROOT/a/c",
     ]  # fmt: skip
     assert calls["complete"] == ["fsync temp", "rename", "fsync ROOT/a/b"]
+    file = ["write", "fsync temp"]
+    assert calls["group"] == [
+        "mkdir", "fsync ROOT", *file, "link", *file, "link", "fsync ROOT/g",
+    ]  # fmt: skip
+    # The first one was made without a name, and for nothing: its own was taken.
+    assert calls["regroup"] == [*file * 3, "rename", "rename", "fsync ROOT/g"]
 
 
 @pytest.mark.parametrize("durability", ["full"], indirect=True)
@@ -150,6 +160,7 @@ def test_deferred_writes_are_flushed_once_when_the_provider_closes(calls):
     assert calls["put"] == ["mkdir", "mkdir", "pwrite", "rename"]
     assert calls["create"] == ["pwrite", "link", "unlink"]
     assert calls["complete"] == ["rename"]
+    assert calls["group"] == ["mkdir", "write", "link", "write", "link"]
     before = [call for name, found in calls.items() if name != "close" for call in found]
     assert not [call for call in before if "sync" in call]
     assert [call.split()[0] for call in calls["close"]] == ["syncfs"]

@@ -496,6 +496,26 @@ async def test_what_cannot_be_written_with_others_is_written_alone_or_tells_why(
     assert tree(tmp_path / "to") == there
 
 
+async def test_a_file_of_a_group_that_is_not_what_was_read_is_told_and_not_on_record(
+    tmp_path, monkeypatch
+):
+    fill(tmp_path / "from", {f"{n}": b"12345" for n in range(9)})
+    put_group = LocalProvider.put_group
+
+    async def cutting(self, items, /):
+        found = await put_group(self, items)
+        return [meta.replace(size=4) if meta and meta.key == "3" else meta for meta in found]
+
+    async with open_store(tmp_path / "from") as store:
+        with monkeypatch.context() as patch:
+            patch.setattr(LocalProvider, "put_group", cutting)
+            report = await store.download("", tmp_path / "to")
+        assert [(one.key, type(one.error)) for one in report.failures] == [("3", IntegrityError)]
+        assert (report.copied, report.bytes) == (8, 40)
+        report = await store.download("", tmp_path / "to", dry_run=True)
+        assert [key for verb, key in report.planned if verb != "skip"] == ["3"]
+
+
 async def test_a_group_of_files_passes_the_layers_of_its_store(tmp_path):
     fill(tmp_path / "from", FILES)
     events: list[Any] = []
